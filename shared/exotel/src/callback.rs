@@ -1,0 +1,68 @@
+//! Status callbacks: what Exotel POSTs when a call or an SMS changes, in every body form it uses.
+//!
+//! A callback needs a sid and a status; everything else may be missing. Exotel documents no signature and no order:
+//! who sent a callback, whether it is a duplicate and whether it is stale is for the receiver to settle
+//! ([`CallStatusCallback::event_key`] helps with duplicates).
+
+mod body;
+#[cfg(feature = "test-builders")]
+mod builders;
+mod call;
+mod sms;
+
+pub use self::body::BodyForm;
+#[cfg(feature = "test-builders")]
+pub use self::builders::CallbackBody;
+pub use self::call::{CallStatusCallback, Leg};
+pub use self::sms::SmsStatusCallback;
+
+/// Why a body is no callback.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallbackError {
+    /// Neither body nor query holds anything.
+    #[error("the callback is empty")]
+    Empty,
+    /// The body is not what its content type says, nor any other form.
+    #[error("the callback's body cannot be read as {form}: {detail}")]
+    Unreadable {
+        /// The form that was tried.
+        form: BodyForm,
+        /// What was wrong, without any of the body's values.
+        detail: String,
+    },
+    /// It says nowhere which call or SMS it is about.
+    #[error("the callback has no {field}")]
+    MissingSid {
+        /// `CallSid` or `SmsSid`.
+        field: &'static str,
+    },
+    /// What it gives as a sid cannot be one.
+    #[error("the callback's {field} is no sid")]
+    InvalidSid {
+        /// `CallSid` or `SmsSid`.
+        field: &'static str,
+        /// Why not.
+        source: crate::InvalidSid,
+    },
+    /// It is about a known call or SMS but gives no status.
+    #[error("the callback about {sid} has no Status")]
+    MissingStatus {
+        /// Exotel's sid of the call or SMS, so that the raw event can be filed under it.
+        sid: String,
+    },
+}
+
+/// A sid from the first of `names` that has a value.
+fn read_sid<S>(
+    fields: &crate::fields::Fields,
+    names: &[&str],
+    field: &'static str,
+) -> Result<S, CallbackError>
+where
+    S: std::str::FromStr<Err = crate::InvalidSid>,
+{
+    let text = fields.any(names).ok_or(CallbackError::MissingSid { field })?;
+    text.parse()
+        .map_err(|source| CallbackError::InvalidSid { field, source })
+}

@@ -1,0 +1,170 @@
+//! The words of Exotel's answers and callbacks: statuses, events, directions. Unknown ones are kept as they came.
+
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $( $(#[$vmeta:meta])* $variant:ident = $word:literal $(| $alias:literal)* ),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(from = "String", into = "String")]
+        pub enum $name {
+            $( $(#[$vmeta])* $variant, )*
+            /// A word this crate does not know, exactly as it came.
+            Other(String),
+        }
+
+        impl $name {
+            /// Reads Exotel's word; case and `_` for `-` do not matter. Never fails: see [`Self::Other`].
+            pub fn from_wire(text: &str) -> Self {
+                let word = text.trim().to_ascii_lowercase().replace(['_', ' '], "-");
+                match word.as_str() {
+                    $( $word $(| $alias)* => Self::$variant, )*
+                    _ => Self::Other(text.to_owned()),
+                }
+            }
+
+            /// The word as Exotel's documentation spells it; an unknown one as it came.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $( Self::$variant => $word, )*
+                    Self::Other(text) => text,
+                }
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self::from_wire(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(word: $name) -> String {
+                word.as_str().to_owned()
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// State of a call, or of one of its legs.
+    ///
+    /// `Completed` says that leg 1 answered and ended normally, not that the two parties talked.
+    CallStatus {
+        /// Waiting inside Exotel.
+        Queued = "queued",
+        /// A phone rings.
+        Ringing = "ringing",
+        /// Under way. The usual status of a call just placed, before anybody has answered.
+        InProgress = "in-progress" | "inprogress",
+        /// Ended after leg 1 had answered.
+        Completed = "completed",
+        /// Could not be placed.
+        Failed = "failed",
+        /// The line was busy.
+        Busy = "busy",
+        /// Nobody answered.
+        NoAnswer = "no-answer" | "noanswer",
+        /// Ended before it was answered.
+        Canceled = "canceled" | "cancelled",
+    }
+}
+
+impl CallStatus {
+    /// Whether Exotel sends nothing after this status. An unknown word does not count.
+    pub fn is_terminal(&self) -> bool {
+        matches!(
+            self,
+            Self::Completed | Self::Failed | Self::Busy | Self::NoAnswer | Self::Canceled
+        )
+    }
+}
+
+words! {
+    /// State of an SMS. `Sent` is v1's success; that a handset got it is only in the detailed status code (20005).
+    SmsStatus {
+        /// Waiting inside Exotel.
+        Queued = "queued",
+        /// On the way to the operator.
+        Sending = "sending",
+        /// The operator has it.
+        Submitted = "submitted",
+        /// Delivered to the handset or, where no receipt exists, to the operator.
+        Sent = "sent",
+        /// Not delivered; the detailed status says why.
+        Failed = "failed",
+        /// The number is on the do-not-disturb register (`failed-dnd` in details, `failed_dnd` in callbacks).
+        FailedDnd = "failed-dnd",
+        /// Not a v1 status by Exotel's reference, but named in guides.
+        Delivered = "delivered",
+        /// Not a v1 status by Exotel's reference, but named in guides.
+        Undelivered = "undelivered",
+    }
+}
+
+words! {
+    /// What a call's status callback reports.
+    CallEvent {
+        /// Leg 1 rings (calls to a stream only).
+        Ringing = "ringing",
+        /// A leg answered; sent once for each.
+        Answered = "answered",
+        /// The call ended.
+        Terminal = "terminal",
+    }
+}
+
+words! {
+    /// Who started a call.
+    Direction {
+        /// A caller dialled the ExoPhone.
+        Inbound = "inbound" | "incoming",
+        /// Placed from Exotel's dashboard or a Connect applet.
+        OutboundDial = "outbound-dial",
+        /// Placed through the API or a campaign.
+        OutboundApi = "outbound-api",
+    }
+}
+
+words! {
+    /// Who picked up, where answering-machine detection is switched on.
+    AnsweredBy {
+        /// A person.
+        Human = "human",
+        /// A machine.
+        Machine = "machine",
+        /// Exotel could not tell.
+        NotSure = "notsure" | "not-sure",
+        /// Detection was off, or nobody answered.
+        NotAvailable = "na",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_seen_in_the_field_are_one_status() {
+        assert_eq!(CallStatus::from_wire("No_Answer"), CallStatus::NoAnswer);
+        assert_eq!(CallStatus::from_wire("cancelled").as_str(), "canceled");
+        assert_eq!(
+            SmsStatus::from_wire("failed_dnd"),
+            SmsStatus::from_wire("failed-dnd")
+        );
+        assert_eq!(AnsweredBy::from_wire("HUMAN"), AnsweredBy::Human);
+    }
+
+    #[test]
+    fn an_unknown_word_is_kept_as_it_came() {
+        assert_eq!(
+            CallStatus::from_wire("Agent_Unanswered").as_str(),
+            "Agent_Unanswered"
+        );
+        assert!(!CallStatus::from_wire("done").is_terminal());
+    }
+}
