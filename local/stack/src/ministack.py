@@ -1,0 +1,48 @@
+"""Runs MiniStack in the foreground until standard input closes, and takes its functions with it.
+
+Three habits of ours on top of MiniStack's own:
+- Whoever holds the other end of standard input may be killed in any way: the pipe closes, and the whole process
+  group ends. Nothing here is worth saving.
+- With AUTH=true functions may do what their roles allow and no more. A key that belongs to no function's session is
+  the operator's, whatever it is, so any made-up credentials work from outside.
+- What functions print goes to the file FUNCTIONS_LOG as well, a line each behind the log group's name.
+"""
+
+import os
+import signal
+import sys
+import threading
+
+
+def end_with_the_pipe():
+    # By the descriptor: a buffered read would hold sys.stdin's lock.
+    while os.read(0, 4096):
+        pass
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+threading.Thread(target=end_with_the_pipe, daemon=True).start()
+
+from ministack.core import iam_evaluator  # noqa: E402
+from ministack.services import lambda_svc, sts  # noqa: E402
+
+iam_evaluator.is_root_access_key = lambda key: key not in sts._sessions
+
+functions_log = open(os.environ["FUNCTIONS_LOG"], "a", buffering=1, encoding="utf-8")
+emit_lambda_logs = lambda_svc._emit_lambda_logs
+
+
+def emit_and_keep(func, request_id, log_text, *args, **kwargs):
+    config = func.get("config") or func
+    group = (config.get("LoggingConfig") or {}).get("LogGroup") or config.get("FunctionName", "?")
+    for line in (log_text or "").splitlines():
+        functions_log.write(f"{group.rsplit('/', 1)[-1]} {line}\n")
+    emit_lambda_logs(func, request_id, log_text, *args, **kwargs)
+
+
+lambda_svc._emit_lambda_logs = emit_and_keep
+
+from ministack.app import main  # noqa: E402
+
+sys.argv = ["ministack"]
+main()
