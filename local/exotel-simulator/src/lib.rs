@@ -1,1 +1,216 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod answer;
+mod api;
+mod callbacks;
+mod calls;
+mod core;
+mod draw;
+mod error;
+mod faults;
+mod ist;
+mod journal;
+mod messages;
+mod mp3;
+mod options;
+mod phone;
+mod rate;
+mod recordings;
+mod scripts;
+mod sim;
+mod views;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use axum::Router;
+use tokio::net::TcpListener;
+
+pub use crate::error::Error;
+pub use crate::faults::{ApiFault, ApiRule, CallbackFault, CallbackRule, Faults, Operation};
+pub use crate::journal::{Callback, Dial, Entry, Event, Params, Request};
+pub use crate::options::{Account, BodyForm, Clock, Options, Timings};
+pub use crate::phone::Number;
+pub use crate::rate::Figures;
+pub use crate::scripts::{
+    CallScript, CallStatus, CallbackScript, Outcome, RecordingKind, RecordingScript, Script, SmsScript,
+};
+pub use crate::views::{CallView, MessageView, RateView};
+
+use crate::core::{Core, Shared};
+
+/// A pretend Exotel.
+#[derive(Debug)]
+pub struct Simulator;
+
+impl Simulator {
+    /// Starts a simulator on the current Tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Listen`] when the address is taken, [`Error::Options`] when an option has no meaning.
+    pub async fn start(options: Options) -> Result<Handle, Error> {
+        if options.accounts.is_empty() {
+            return Err(Error::Options("at least one account is needed".to_owned()));
+        }
+        if options.speed.is_nan() || options.speed <= 0.0 {
+            return Err(Error::Options("the speed must be greater than 0".to_owned()));
+        }
+        let asked = options.listen;
+        let listen = |source| Error::Listen {
+            address: asked,
+            source,
+        };
+        let listener = TcpListener::bind(asked).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let url = format!("http://{address}");
+        let origin = options.public_url.clone().unwrap_or_else(|| url.clone());
+        let seed = options.seed.unwrap_or_else(|| {
+            // Any number that differs from start to start.
+            (options.clock)().as_nanosecond().unsigned_abs() as u64
+        });
+        let core = Core::new(options, origin.trim_end_matches('/').to_owned(), seed);
+        let router: Router = sim::routes()
+            .merge(recordings::routes())
+            .merge(api::routes())
+            .with_state(core.clone());
+        core.spawn(wire::serve(core.clone(), listener, router));
+        Ok(Handle {
+            core,
+            address,
+            url,
+            seed,
+        })
+    }
+}
+
+/// A running simulator. Dropping it stops it.
+pub struct Handle {
+    core: Shared,
+    address: SocketAddr,
+    url: String,
+    seed: u64,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// Its origin, e.g. `http://127.0.0.1:40123`, without a slash at the end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The seed of its sids and, unless they have their own, of its faults.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Ends every connection, call and callback, and waits until they are gone.
+    pub async fn stop(self) {
+        self.core.stop();
+        self.core.finished().await;
+    }
+
+    /// Everything in the journal, oldest first.
+    pub fn journal(&self) -> Vec<Entry> {
+        self.core.read(|state| state.journal.entries().cloned().collect())
+    }
+
+    /// The requests in the journal.
+    pub fn requests(&self) -> Vec<Request> {
+        self.core.read(|state| {
+            state
+                .journal
+                .entries()
+                .filter_map(|entry| entry.request().cloned())
+                .collect()
+        })
+    }
+
+    /// The callbacks in the journal, one entry per attempt; dropped ones too.
+    pub fn callbacks(&self) -> Vec<Callback> {
+        self.core.read(|state| {
+            state
+                .journal
+                .entries()
+                .filter_map(|entry| entry.callback().cloned())
+                .collect()
+        })
+    }
+
+    /// The legs rung.
+    pub fn dials(&self) -> Vec<Dial> {
+        self.core.read(|state| {
+            state
+                .journal
+                .entries()
+                .filter_map(|entry| entry.dial().cloned())
+                .collect()
+        })
+    }
+
+    /// All calls, oldest first.
+    pub fn calls(&self) -> Vec<CallView> {
+        self.core.read(views::calls)
+    }
+
+    /// All messages, oldest first.
+    pub fn messages(&self) -> Vec<MessageView> {
+        self.core.read(views::messages)
+    }
+
+    /// What each account's budgets have seen.
+    pub fn rates(&self) -> BTreeMap<String, RateView> {
+        views::rates(&self.core)
+    }
+
+    /// Says which way the next calls or messages go, as `POST /_sim/scripts` does.
+    pub fn script(&self, script: Script) {
+        self.core.change(|state| state.scripts.push(script));
+    }
+
+    /// Replaces the faults switched on, as `PUT /_sim/faults` does.
+    pub fn set_faults(&self, faults: Faults) {
+        self.core.change(|state| state.faults = faults);
+    }
+
+    /// Forgets everything that happened and was set, as `POST /_sim/reset` does.
+    pub fn reset(&self) {
+        self.core.reset();
+    }
+
+    /// Waits until the journal is as wanted. Never gives up: put a timeout around it where that may happen.
+    pub async fn journal_until(&self, mut wanted: impl FnMut(&[Entry]) -> bool) {
+        self.core
+            .until(|state| wanted(&state.journal.entries().cloned().collect::<Vec<_>>()))
+            .await;
+    }
+
+    /// Waits until the calls are as wanted.
+    pub async fn calls_until(&self, mut wanted: impl FnMut(&[CallView]) -> bool) {
+        self.core.until(|state| wanted(&views::calls(state))).await;
+    }
+
+    /// Waits until the messages are as wanted.
+    pub async fn messages_until(&self, mut wanted: impl FnMut(&[MessageView]) -> bool) {
+        self.core.until(|state| wanted(&views::messages(state))).await;
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.core.stop();
+    }
+}

@@ -1,0 +1,291 @@
+//! Callbacks: their three body forms, the order in which they leave, their faults and retries.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::sync::mpsc;
+
+use crate::answer::Node;
+use crate::core::Shared;
+use crate::journal::{Callback, Event, Params};
+use crate::options::BodyForm;
+use crate::scripts::CallbackScript;
+
+pub(crate) type HttpClient = Client<HttpConnector, Full<Bytes>>;
+
+pub(crate) fn http_client() -> HttpClient {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new()).build(connector)
+}
+
+/// Separates the parts of a multipart body; no field of a callback can contain it.
+const BOUNDARY: &str = "----exotelsimulatorboundary7d1b";
+
+/// A callback to be sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) sid: String,
+    /// `answered`, `terminal`, `ringing`, `sms`.
+    pub(crate) event: &'static str,
+    pub(crate) url: String,
+    pub(crate) form: BodyForm,
+    pub(crate) fields: Vec<(&'static str, Node)>,
+    pub(crate) script: CallbackScript,
+    /// What identifies it to a draw, whatever the order of things.
+    pub(crate) key: String,
+    /// Nothing follows it.
+    pub(crate) last: bool,
+}
+
+/// Where the callbacks of one call or message are handed in.
+pub(crate) type Courier = mpsc::UnboundedSender<Outgoing>;
+
+/// Starts the courier of one call or message: callbacks leave in the order handed in, each after the answer to the
+/// one before, unless a fault says otherwise. Retries do not hold up what follows.
+pub(crate) fn courier(core: &Shared) -> Courier {
+    let (courier, mut inbox) = mpsc::unbounded_channel::<Outgoing>();
+    let core = core.clone();
+    core.clone().spawn(async move {
+        let mut held: Vec<Outgoing> = Vec::new();
+        while let Some(outgoing) = inbox.recv().await {
+            let late_ms = core.options.timings.late_ms;
+            let fate = core.change(|state| {
+                let Outgoing {
+                    script, event, key, ..
+                } = &outgoing;
+                state.faults.for_callback(core.dice, script, event, key, late_ms)
+            });
+            if fate.dropped {
+                core.record(Event::Callback(entry(&outgoing, 1, Some("dropped"))));
+                continue;
+            }
+            if let Some(after_ms) = fate.duplicate_after_ms {
+                later(&core, after_ms, outgoing.clone(), "duplicate");
+            }
+            if let Some(after_ms) = fate.delay_ms {
+                later(&core, after_ms, outgoing, "delayed");
+                continue;
+            }
+            if fate.reordered && !outgoing.last {
+                held.push(outgoing);
+                continue;
+            }
+            deliver(&core, outgoing, None).await;
+            for late in held.drain(..) {
+                deliver(&core, late, Some("reordered")).await;
+            }
+        }
+        for late in held {
+            deliver(&core, late, Some("reordered")).await;
+        }
+    });
+    courier
+}
+
+fn later(core: &Shared, after_ms: u64, outgoing: Outgoing, fault: &'static str) {
+    let core = core.clone();
+    core.clone().spawn(async move {
+        core.pass(after_ms).await;
+        deliver(&core, outgoing, Some(fault)).await;
+    });
+}
+
+/// Sends a callback and, if it is not taken, sees to the retries.
+async fn deliver(core: &Shared, outgoing: Outgoing, fault: Option<&'static str>) {
+    if attempt(core, &outgoing, 1, fault).await {
+        return;
+    }
+    let core = core.clone();
+    core.clone().spawn(async move {
+        for (at, wait_ms) in core.options.timings.retry_ms.iter().enumerate() {
+            core.pass(*wait_ms).await;
+            let number = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(2);
+            if attempt(&core, &outgoing, number, fault).await {
+                return;
+            }
+        }
+        tracing::warn!(call.sid = %outgoing.sid, "gave up on the `{}` callback", outgoing.event);
+    });
+}
+
+fn entry(outgoing: &Outgoing, attempt: u32, fault: Option<&str>) -> Callback {
+    Callback {
+        sid: outgoing.sid.clone(),
+        event: outgoing.event.to_owned(),
+        url: outgoing.url.clone(),
+        content_type: content_type(outgoing.form).to_owned(),
+        params: Params(flatten(&outgoing.fields)),
+        attempt,
+        status: None,
+        error: None,
+        fault: fault.map(str::to_owned),
+        answered_at: None,
+    }
+}
+
+/// One attempt; true when it was answered with 2xx.
+async fn attempt(core: &Shared, outgoing: &Outgoing, number: u32, fault: Option<&str>) -> bool {
+    let id = core.record(Event::Callback(entry(outgoing, number, fault)));
+    let timeout = std::time::Duration::from_millis(core.options.callback_timeout_ms);
+    let result = match tokio::time::timeout(timeout, post(core, outgoing)).await {
+        Ok(result) => result,
+        Err(_) => Err(format!("no answer within {} ms", timeout.as_millis())),
+    };
+    let now = core.now();
+    core.amend_callback(id, |callback| {
+        callback.answered_at = Some(now);
+        match &result {
+            Ok(status) => callback.status = Some(*status),
+            Err(error) => callback.error = Some(error.clone()),
+        }
+    });
+    match result {
+        Ok(status) => (200..300).contains(&status),
+        Err(error) => {
+            tracing::info!(call.sid = %outgoing.sid, "`{}` callback was not answered: {error}", outgoing.event);
+            false
+        }
+    }
+}
+
+async fn post(core: &Shared, outgoing: &Outgoing) -> Result<u16, String> {
+    let uri: http::Uri = outgoing
+        .url
+        .parse()
+        .map_err(|err| format!("StatusCallback is no URL: {err}"))?;
+    if uri.scheme_str() != Some("http") {
+        return Err("the simulator calls back over plain http only".to_owned());
+    }
+    let content_type = match outgoing.form {
+        BodyForm::Multipart => format!("multipart/form-data; boundary={BOUNDARY}"),
+        other => content_type(other).to_owned(),
+    };
+    let request = http::Request::post(uri)
+        .header(http::header::CONTENT_TYPE, content_type)
+        .body(Full::new(Bytes::from(body(outgoing.form, &outgoing.fields))))
+        .map_err(|err| err.to_string())?;
+    let response = core.client.request(request).await.map_err(|err| chain(&err))?;
+    let status = response.status().as_u16();
+    // Read the answer, so that the connection can be used again; what it says does not matter.
+    let _ = Limited::new(response.into_body(), 1 << 20).collect().await;
+    Ok(status)
+}
+
+fn chain(err: &dyn std::error::Error) -> String {
+    let mut text = err.to_string();
+    let mut source = err.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+fn content_type(form: BodyForm) -> &'static str {
+    match form {
+        BodyForm::Multipart => "multipart/form-data",
+        BodyForm::Urlencoded => "application/x-www-form-urlencoded",
+        BodyForm::Json => "application/json",
+    }
+}
+
+/// The body in the given form.
+pub(crate) fn body(form: BodyForm, fields: &[(&'static str, Node)]) -> String {
+    match form {
+        BodyForm::Json => Node::Object(fields.to_vec()).to_json(),
+        BodyForm::Urlencoded => form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(flatten(fields))
+            .finish(),
+        BodyForm::Multipart => {
+            let mut body = String::new();
+            for (name, value) in flatten(fields) {
+                body.push_str(&format!(
+                    "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+                ));
+            }
+            body.push_str(&format!("--{BOUNDARY}--\r\n"));
+            body
+        }
+    }
+}
+
+/// Fields as a form carries them: `Legs[0][Status]`.
+fn flatten(fields: &[(&'static str, Node)]) -> Vec<(String, String)> {
+    fn walk(name: String, value: &Node, out: &mut Vec<(String, String)>) {
+        match value {
+            Node::Null => out.push((name, String::new())),
+            Node::Text(text) => out.push((name, text.clone())),
+            Node::Int(number) => out.push((name, number.to_string())),
+            Node::Object(fields) => {
+                fields
+                    .iter()
+                    .for_each(|(key, value)| walk(format!("{name}[{key}]"), value, out));
+            }
+            Node::List(items) | Node::Named(_, items) => {
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(at, item)| walk(format!("{name}[{at}]"), item, out));
+            }
+        }
+    }
+    let mut out = Vec::new();
+    fields
+        .iter()
+        .for_each(|(name, value)| walk((*name).to_owned(), value, &mut out));
+    out
+}
+
+/// Replaces absent values by the literal string `null`, as Exotel often does.
+pub(crate) fn with_literal_nulls(fields: &mut [(&'static str, Node)]) {
+    fn walk(node: &mut Node) {
+        match node {
+            Node::Null => *node = "null".into(),
+            Node::Text(text) if text.is_empty() => *node = "null".into(),
+            Node::Object(fields) => fields.iter_mut().for_each(|(_, value)| walk(value)),
+            Node::List(items) | Node::Named(_, items) => items.iter_mut().for_each(walk),
+            Node::Text(_) | Node::Int(_) => {}
+        }
+    }
+    fields.iter_mut().for_each(|(_, value)| walk(value));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields() -> Vec<(&'static str, Node)> {
+        let leg = |status: &str| Node::Object(vec![("OnCallDuration", 41.into()), ("Status", status.into())]);
+        vec![
+            ("CallSid", "abc".into()),
+            ("EndTime", Node::Null),
+            ("Legs", Node::List(vec![leg("completed"), leg("")])),
+        ]
+    }
+
+    #[test]
+    fn legs_are_flat_in_forms_and_nested_in_json() {
+        assert_eq!(
+            body(BodyForm::Urlencoded, &fields()),
+            "CallSid=abc&EndTime=&Legs%5B0%5D%5BOnCallDuration%5D=41&Legs%5B0%5D%5BStatus%5D=completed\
+             &Legs%5B1%5D%5BOnCallDuration%5D=41&Legs%5B1%5D%5BStatus%5D="
+        );
+        assert!(
+            body(BodyForm::Json, &fields()).contains(r#""Legs":[{"OnCallDuration":41,"Status":"completed"}"#)
+        );
+        assert!(
+            body(BodyForm::Multipart, &fields()).contains("name=\"Legs[0][Status]\"\r\n\r\ncompleted\r\n")
+        );
+    }
+
+    #[test]
+    fn absent_values_become_the_word_null() {
+        let mut fields = fields();
+        with_literal_nulls(&mut fields);
+        assert!(body(BodyForm::Urlencoded, &fields).contains("EndTime=null"));
+        assert!(body(BodyForm::Urlencoded, &fields).ends_with("%5BStatus%5D=null"));
+    }
+}

@@ -1,0 +1,397 @@
+//! A call: its record, its answers and callbacks, and its life from the first ring to settlement.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::answer::Node;
+use crate::callbacks::{self, Courier, Outgoing};
+use crate::core::Shared;
+use crate::ist;
+use crate::mp3::Sound;
+use crate::options::BodyForm;
+use crate::phone::Number;
+use crate::recordings::{self, Recording};
+use crate::scripts::{CallPlan, CallStatus, RecordingKind};
+
+/// Where and how a call reports.
+#[derive(Debug, Clone)]
+pub(crate) struct StatusCallback {
+    pub(crate) url: String,
+    /// Events subscribed to; none gives the short form, once, at the end.
+    pub(crate) events: Vec<String>,
+    pub(crate) form: Option<BodyForm>,
+}
+
+/// A leg of a call.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Leg {
+    /// `None`: never rung, or still ringing.
+    pub(crate) status: Option<CallStatus>,
+    pub(crate) on_call_ms: u64,
+}
+
+/// A call.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) sid: String,
+    pub(crate) account: String,
+    pub(crate) from: Number,
+    pub(crate) to: Option<Number>,
+    pub(crate) exophone: Number,
+    pub(crate) created: Timestamp,
+    pub(crate) updated: Timestamp,
+    /// Set when it ended.
+    pub(crate) ended: Option<Timestamp>,
+    pub(crate) settled: bool,
+    pub(crate) status: CallStatus,
+    pub(crate) legs: [Leg; 2],
+    pub(crate) talk_ms: u64,
+    pub(crate) recording_url: Option<String>,
+    pub(crate) record: bool,
+    pub(crate) dual: bool,
+    pub(crate) custom_field: Option<String>,
+    pub(crate) callback: Option<StatusCallback>,
+    pub(crate) plan: CallPlan,
+    /// How many calls went to the lead before, this one counted.
+    pub(crate) nth: u64,
+}
+
+/// Seconds as Exotel reports them: begun ones count.
+fn seconds(ms: u64) -> i64 {
+    i64::try_from(ms.div_ceil(1_000)).unwrap_or(i64::MAX)
+}
+
+fn status_word(status: Option<CallStatus>) -> &'static str {
+    status.map_or("", CallStatus::as_str)
+}
+
+impl Call {
+    /// The number that decides which way the call goes: the second leg, or the only one.
+    pub(crate) fn lead(&self) -> &Number {
+        self.to.as_ref().unwrap_or(&self.from)
+    }
+
+    fn duration_secs(&self) -> Option<i64> {
+        self.ended
+            .map(|ended| ended.duration_since(self.created).as_secs())
+    }
+
+    /// Price in the account's currency: half a rupee per minute begun.
+    pub(crate) fn price(&self) -> Option<f64> {
+        let talk = if self.talk_ms > 0 {
+            self.duration_secs()?
+        } else {
+            0
+        };
+        self.settled
+            .then_some(0.5 * talk.max(0).unsigned_abs().div_ceil(60) as f64)
+    }
+
+    /// Duration once it has settled.
+    pub(crate) fn settled_duration_secs(&self) -> Option<i64> {
+        self.duration_secs().filter(|_| self.settled)
+    }
+
+    /// The call object of answers. The path of `Uri` differs between JSON and XML, hence `json`.
+    pub(crate) fn node(&self, json: bool, presigned: Option<String>, details: bool) -> Node {
+        let end_time = match (self.ended, self.settled) {
+            (Some(ended), true) => Node::Text(ist::format(ended)),
+            (Some(_), false) => ist::PLACEHOLDER.into(),
+            (None, _) => Node::Null,
+        };
+        let collection = if json { "Calls.json" } else { "Calls" };
+        let mut fields = vec![
+            ("Sid", self.sid.as_str().into()),
+            ("ParentCallSid", Node::Null),
+            ("DateCreated", ist::format(self.created).into()),
+            ("DateUpdated", ist::format(self.updated).into()),
+            ("AccountSid", self.account.as_str().into()),
+            ("To", Node::maybe(self.to.as_ref().map(Number::as_str))),
+            ("From", self.from.as_str().into()),
+            ("PhoneNumberSid", self.exophone.as_str().into()),
+            ("Status", self.status.as_str().into()),
+            ("StartTime", ist::format(self.created).into()),
+            ("EndTime", end_time),
+            (
+                "Duration",
+                Node::maybe(self.settled_duration_secs().map(|secs| secs.to_string())),
+            ),
+            (
+                "Price",
+                Node::maybe(self.price().map(|price| format!("{price:.3}"))),
+            ),
+            ("Direction", "outbound-api".into()),
+            ("AnsweredBy", Node::Null),
+            ("ForwardedFrom", Node::Null),
+            ("CallerName", Node::Null),
+            (
+                "Uri",
+                format!("/v1/Accounts/{}/{collection}/{}", self.account, self.sid).into(),
+            ),
+            ("RecordingUrl", Node::maybe(self.recording_url.clone())),
+        ];
+        if let Some(url) = presigned {
+            fields.push(("PreSignedRecordingUrl", url.into()));
+        }
+        if details {
+            let leg = |at: usize| {
+                let id = i64::try_from(at + 1).expect("there are two legs");
+                Node::Object(vec![(
+                    "Leg",
+                    Node::Object(vec![
+                        ("Id", id.into()),
+                        ("OnCallDuration", seconds(self.legs[at].on_call_ms).into()),
+                    ]),
+                )])
+            };
+            let word = |at: usize| Node::maybe(self.legs[at].status.map(CallStatus::as_str));
+            let legs = if self.to.is_some() {
+                vec![leg(0), leg(1)]
+            } else {
+                vec![leg(0)]
+            };
+            fields.push((
+                "Details",
+                Node::Object(vec![
+                    ("ConversationDuration", seconds(self.talk_ms).into()),
+                    ("Leg1Status", word(0)),
+                    ("Leg2Status", word(1)),
+                    ("Legs", Node::List(legs)),
+                ]),
+            ));
+        }
+        Node::Object(fields)
+    }
+
+    /// The fields of a callback, as things stand.
+    fn callback_fields(&self, event: &str, now: Timestamp, extended: bool) -> Vec<(&'static str, Node)> {
+        let terminal = event == "terminal";
+        let in_callback = self.plan.recording.in_callback.unwrap_or(true);
+        let recording = self
+            .recording_url
+            .as_deref()
+            .filter(|_| in_callback)
+            .unwrap_or_default();
+        let updated = ist::format(now);
+        if !extended {
+            return vec![
+                ("CallSid", self.sid.as_str().into()),
+                ("DateUpdated", updated.into()),
+                ("Status", self.status.as_str().into()),
+                ("RecordingUrl", recording.into()),
+            ];
+        }
+        let end_time = match self.ended {
+            Some(_) if self.plan.callbacks.placeholder_end => ist::PLACEHOLDER.to_owned(),
+            Some(ended) => ist::format(ended),
+            None => String::new(),
+        };
+        let leg = |at: usize, answered_by: &str| {
+            let mut fields = vec![
+                ("OnCallDuration", seconds(self.legs[at].on_call_ms).into()),
+                ("Status", status_word(self.legs[at].status).into()),
+            ];
+            if terminal && self.legs[at].status.is_some() {
+                fields.push(("AnsweredBy", answered_by.into()));
+            }
+            Node::Object(fields)
+        };
+        let mut fields = vec![
+            ("CallSid", self.sid.as_str().into()),
+            ("EventType", event.into()),
+            ("DateCreated", ist::format(self.created).into()),
+            ("DateUpdated", updated.into()),
+            ("Status", self.status.as_str().into()),
+            ("To", self.to.as_ref().map_or("", Number::as_str).into()),
+            ("From", self.from.as_str().into()),
+            ("PhoneNumberSid", self.exophone.as_str().into()),
+            ("StartTime", ist::format(self.created).into()),
+            ("EndTime", end_time.into()),
+            (
+                "ConversationDuration",
+                seconds(if terminal { self.talk_ms } else { 0 }).into(),
+            ),
+            ("Direction", "outbound-api".into()),
+            ("RecordingUrl", recording.into()),
+            (
+                "Legs",
+                Node::List(vec![
+                    leg(0, "NA"),
+                    leg(1, self.plan.answered_by.as_deref().unwrap_or("NA")),
+                ]),
+            ),
+        ];
+        // Only the terminal event carries it.
+        if let Some(custom) = self.custom_field.as_deref().filter(|_| terminal) {
+            fields.push(("CustomField", custom.into()));
+        }
+        fields
+    }
+}
+
+/// Fields that a sparse callback still has.
+const ALWAYS: [&str; 6] = ["CallSid", "EventType", "Status", "DateUpdated", "To", "From"];
+
+/// One call as its life goes on.
+struct Line {
+    core: Shared,
+    sid: String,
+    courier: Courier,
+}
+
+/// Lets an accepted call happen.
+pub(crate) fn start(core: &Shared, sid: String) {
+    let courier = callbacks::courier(core);
+    let line = Line {
+        core: core.clone(),
+        sid,
+        courier,
+    };
+    core.spawn(async move {
+        // `None`: the simulator was reset under the call.
+        if line.live().await.is_none() {
+            tracing::debug!(call.sid = %line.sid, "call was forgotten");
+        }
+    });
+}
+
+impl Line {
+    fn call(&self) -> Option<Call> {
+        self.core.read(|state| state.calls.get(&self.sid).cloned())
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Call)) -> Option<()> {
+        let now = self.core.now();
+        self.core.change(|state| {
+            let call = state.calls.get_mut(&self.sid)?;
+            change(call);
+            call.updated = now;
+            Some(())
+        })
+    }
+
+    async fn live(&self) -> Option<()> {
+        let call = self.call()?;
+        let plan = &call.plan;
+        let mut elapsed_ms = plan.ring1_ms;
+        self.core.record_dial(&self.sid, 1, &call.from);
+        self.report("ringing", 1)?;
+        self.core.pass(plan.ring1_ms).await;
+        if plan.leg1 == CallStatus::Completed {
+            self.update(|call| call.legs[0].status = Some(CallStatus::InProgress))?;
+            self.report("answered", 1)?;
+            if let (Some(to), Some(leg2)) = (&call.to, plan.leg2) {
+                self.core.record_dial(&self.sid, 2, to);
+                self.core.pass(plan.ring2_ms).await;
+                elapsed_ms += plan.ring2_ms;
+                if leg2 == CallStatus::Completed {
+                    self.update(|call| call.legs[1].status = Some(CallStatus::InProgress))?;
+                    self.report("answered", 2)?;
+                }
+            }
+            self.core.pass(plan.talk_ms).await;
+            elapsed_ms += plan.talk_ms;
+        }
+        self.end(&call, elapsed_ms)?;
+        self.report("terminal", 0)?;
+        self.core.pass(plan.settle_ms).await;
+        self.update(|call| call.settled = true)
+    }
+
+    fn end(&self, call: &Call, elapsed_ms: u64) -> Option<()> {
+        let plan = call.plan.clone();
+        let recording = self.recording(call);
+        let lasted = SignedDuration::from_millis(i64::try_from(elapsed_ms).unwrap_or(i64::MAX));
+        let url = recording
+            .as_ref()
+            .map(|recording| recordings::url(&self.core.origin, recording));
+        if let Some(recording) = recording {
+            self.core
+                .change(|state| state.recordings.insert(recording.id.clone(), recording));
+        }
+        self.update(|call| {
+            call.status = plan.status;
+            call.ended = call.created.checked_add(lasted).ok();
+            call.talk_ms = plan.talk_ms;
+            call.legs[0].status = Some(plan.leg1);
+            call.legs[1].status = plan.leg2;
+            if plan.leg1 == CallStatus::Completed {
+                call.legs[0].on_call_ms = elapsed_ms - plan.ring1_ms;
+            }
+            if plan.leg2 == Some(CallStatus::Completed) {
+                call.legs[1].on_call_ms = plan.talk_ms;
+            }
+            call.recording_url = url;
+        })
+    }
+
+    fn recording(&self, call: &Call) -> Option<Recording> {
+        let kind = call.plan.recording.kind.unwrap_or_default();
+        if !call.record || call.plan.talk_ms == 0 || kind == RecordingKind::None {
+            return None;
+        }
+        // Like the sid but not the sid: the last character is the next one.
+        let tail = call.sid.bytes().last().map_or('z', |last| char::from(last + 1));
+        let id = format!("{}{tail}", &call.sid[..call.sid.len() - 1]);
+        let sound = Sound {
+            variety: id.bytes().map(u64::from).sum(),
+            dual: call.dual,
+        };
+        Some(Recording {
+            bytes: call
+                .plan
+                .recording
+                .bytes
+                .unwrap_or_else(|| sound.bytes_for(call.plan.talk_ms)),
+            sound,
+            kind,
+            account: call.account.clone(),
+            ready: self.core.ahead(call.plan.recording_ms),
+            redirect_to: call.plan.recording.redirect_to.clone(),
+            hops: call.plan.recording.hops.unwrap_or(1),
+            id,
+        })
+    }
+
+    /// Hands a callback to the courier, if the call asked for that event. `leg` is 0 for the call as a whole.
+    fn report(&self, event: &'static str, leg: u8) -> Option<()> {
+        let call = self.call()?;
+        let Some(callback) = &call.callback else {
+            return Some(());
+        };
+        let options = &self.core.options;
+        let extended = !callback.events.is_empty() && (call.to.is_some() || options.events_without_to);
+        let wanted =
+            event == "terminal" || (extended && callback.events.iter().any(|wanted| wanted == event));
+        if !wanted {
+            return Some(());
+        }
+        let mut fields = call.callback_fields(event, self.core.now(), extended);
+        let script = call.plan.callbacks.clone();
+        if script.sparse.unwrap_or(options.sparse_callbacks) {
+            fields.retain(|(name, _)| ALWAYS.contains(name));
+        }
+        if script.literal_nulls.unwrap_or(options.literal_nulls) {
+            callbacks::with_literal_nulls(&mut fields);
+        }
+        let form = script
+            .form
+            .or(options.force_form)
+            .or(callback.form)
+            .unwrap_or(options.default_form);
+        let key = format!("{} {} {event} {leg}", call.lead(), call.nth);
+        let (sid, url) = (call.sid.clone(), callback.url.clone());
+        let last = event == "terminal";
+        // The courier is gone only when the simulator stops.
+        let _ = self.courier.send(Outgoing {
+            sid,
+            event,
+            url,
+            form,
+            fields,
+            script,
+            key,
+            last,
+        });
+        Some(())
+    }
+}

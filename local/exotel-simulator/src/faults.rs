@@ -1,0 +1,281 @@
+//! Faults: what may go wrong with a request or a callback, and the rules that say when.
+
+use serde::{Deserialize, Serialize};
+
+use crate::draw::Dice;
+use crate::scripts::CallbackScript;
+
+/// What happens to a request instead of a plain answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApiFault {
+    /// None: a script says so to lift what the number's suffix would do.
+    Accept,
+    /// Voice: 403, TRAI NDNC. SMS has no such refusal and goes on.
+    Ndnc,
+    /// 403, account not KYC compliant (340030 for SMS, no code for voice).
+    Kyc,
+    /// 403: balance (40001 for SMS, no code for voice).
+    Balance,
+    /// 400: bad number (40203 for SMS).
+    Invalid,
+    /// 401 with 34010.
+    Unauthorized,
+    /// 404.
+    NotFound,
+    /// 429 (40402 for SMS).
+    RateLimited,
+    /// 503 with Exotel's own body (35008; 40405 for SMS).
+    Unavailable,
+    /// 502 with an HTML page; nothing was done.
+    Gateway,
+    /// 502 with an HTML page, after the request was carried out.
+    GatewayAfterAccept,
+    /// 500 with an empty body; nothing was done.
+    Empty500,
+    /// No answer ever; nothing was done.
+    Hang,
+    /// The request is carried out, no answer ever.
+    HangAfterAccept,
+    /// The connection is reset; nothing was done.
+    Reset,
+    /// The request is carried out, then the connection is reset.
+    ResetAfterAccept,
+}
+
+impl ApiFault {
+    /// Whether the request is carried out all the same.
+    pub fn after_accept(self) -> bool {
+        matches!(
+            self,
+            ApiFault::GatewayAfterAccept | ApiFault::HangAfterAccept | ApiFault::ResetAfterAccept
+        )
+    }
+
+    /// The name that the journal and JSON use.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            ApiFault::Accept => "accept",
+            ApiFault::Ndnc => "ndnc",
+            ApiFault::Kyc => "kyc",
+            ApiFault::Balance => "balance",
+            ApiFault::Invalid => "invalid",
+            ApiFault::Unauthorized => "unauthorized",
+            ApiFault::NotFound => "not_found",
+            ApiFault::RateLimited => "rate_limited",
+            ApiFault::Unavailable => "unavailable",
+            ApiFault::Gateway => "gateway",
+            ApiFault::GatewayAfterAccept => "gateway_after_accept",
+            ApiFault::Empty500 => "empty500",
+            ApiFault::Hang => "hang",
+            ApiFault::HangAfterAccept => "hang_after_accept",
+            ApiFault::Reset => "reset",
+            ApiFault::ResetAfterAccept => "reset_after_accept",
+        }
+    }
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// `POST Calls/connect`.
+    Connect,
+    /// `GET Calls/{sid}`.
+    CallDetails,
+    /// `GET Calls`.
+    CallList,
+    /// `POST Sms/send` and `Sms/bulksend`.
+    SmsSend,
+    /// `GET SMS/Messages/{sid}`.
+    SmsDetails,
+    /// `GET Numbers/{number}`.
+    Numbers,
+    /// A recording.
+    Recording,
+    /// Anything else.
+    Other,
+}
+
+impl Operation {
+    /// Whether it counts against the voice budget.
+    pub(crate) fn is_voice(self) -> bool {
+        matches!(
+            self,
+            Operation::Connect | Operation::CallDetails | Operation::CallList
+        )
+    }
+}
+
+/// When a request suffers a fault. Without `rate` and `next`: always.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiRule {
+    /// The fault.
+    pub fault: ApiFault,
+    /// Which requests; all if not set.
+    #[serde(default)]
+    pub on: Option<Operation>,
+    /// How many of them, 0 to 1, drawn by the seed.
+    #[serde(default)]
+    pub rate: Option<f64>,
+    /// Only the next so many that match.
+    #[serde(default)]
+    pub next: Option<u32>,
+}
+
+/// What happens to a callback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallbackFault {
+    /// Never sent.
+    Drop,
+    /// Sent twice.
+    Duplicate,
+    /// Sent late.
+    Delay,
+    /// Sent after the one that follows it.
+    Reorder,
+}
+
+/// When a callback suffers a fault. Without `rate` and `next`: always.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallbackRule {
+    /// The fault.
+    pub fault: CallbackFault,
+    /// `answered`, `terminal`, `ringing` or `sms`; all if not set.
+    #[serde(default)]
+    pub event: Option<String>,
+    /// How many of them, 0 to 1, drawn by the seed.
+    #[serde(default)]
+    pub rate: Option<f64>,
+    /// Only the next so many that match.
+    #[serde(default)]
+    pub next: Option<u32>,
+    /// For `delay` and `duplicate`: how late, in simulated milliseconds.
+    #[serde(default)]
+    pub delay_ms: Option<u64>,
+}
+
+/// The faults switched on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Faults {
+    /// Seed of the draws; the simulator's own if not set.
+    pub seed: Option<u64>,
+    /// Rules for requests; the first that fires wins.
+    pub api: Vec<ApiRule>,
+    /// Rules for callbacks; all that fire come together.
+    pub callbacks: Vec<CallbackRule>,
+}
+
+/// What befalls one callback.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct CallbackFate {
+    pub(crate) dropped: bool,
+    pub(crate) delay_ms: Option<u64>,
+    pub(crate) duplicate_after_ms: Option<u64>,
+    pub(crate) reordered: bool,
+}
+
+impl Faults {
+    /// The fault of a request. `key` is what identifies it to the draw.
+    pub(crate) fn for_request(&mut self, dice: Dice, operation: Operation, key: &str) -> Option<ApiFault> {
+        let dice = self.seed.map_or(dice, |seed| Dice { seed });
+        self.api.iter_mut().enumerate().find_map(|(at, rule)| {
+            let matches = rule.on.is_none_or(|on| on == operation);
+            (matches && fires(rule.rate, &mut rule.next, dice, &format!("api {at} {key}")))
+                .then_some(rule.fault)
+        })
+    }
+
+    /// What befalls a callback, by the rules and by the script of its call.
+    pub(crate) fn for_callback(
+        &mut self,
+        dice: Dice,
+        script: &CallbackScript,
+        event: &str,
+        key: &str,
+        late_ms: u64,
+    ) -> CallbackFate {
+        let dice = self.seed.map_or(dice, |seed| Dice { seed });
+        let mut fate = CallbackFate {
+            dropped: script.drop.iter().any(|name| name == event || name == "all"),
+            delay_ms: script.delay_ms,
+            duplicate_after_ms: script.duplicate.then_some(late_ms),
+            reordered: script.reorder,
+        };
+        for (at, rule) in self.callbacks.iter_mut().enumerate() {
+            let matches = rule.event.as_deref().is_none_or(|name| name == event);
+            if matches && fires(rule.rate, &mut rule.next, dice, &format!("callback {at} {key}")) {
+                let late_ms = rule.delay_ms.unwrap_or(late_ms);
+                match rule.fault {
+                    CallbackFault::Drop => fate.dropped = true,
+                    CallbackFault::Duplicate => fate.duplicate_after_ms = Some(late_ms),
+                    CallbackFault::Delay => fate.delay_ms = Some(late_ms),
+                    CallbackFault::Reorder => fate.reordered = true,
+                }
+            }
+        }
+        fate
+    }
+}
+
+fn fires(rate: Option<f64>, next: &mut Option<u32>, dice: Dice, key: &str) -> bool {
+    if *next == Some(0) || rate.is_some_and(|rate| !dice.happens(rate, key)) {
+        return false;
+    }
+    if let Some(left) = next {
+        *left -= 1;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DICE: Dice = Dice { seed: 1 };
+
+    #[test]
+    fn next_counts_only_the_requests_that_match() {
+        let mut faults: Faults =
+            serde_json::from_str(r#"{"api":[{"fault":"reset_after_accept","on":"connect","next":1}]}"#)
+                .unwrap();
+        assert_eq!(faults.for_request(DICE, Operation::CallList, "a"), None);
+        assert_eq!(
+            faults.for_request(DICE, Operation::Connect, "b"),
+            Some(ApiFault::ResetAfterAccept)
+        );
+        assert_eq!(faults.for_request(DICE, Operation::Connect, "c"), None);
+    }
+
+    #[test]
+    fn a_seed_of_their_own_makes_faults_repeat() {
+        let decide = |simulator_seed| {
+            let mut faults: Faults =
+                serde_json::from_str(r#"{"seed":9,"callbacks":[{"fault":"drop","rate":0.5}]}"#).unwrap();
+            let dice = Dice { seed: simulator_seed };
+            (0..64)
+                .map(|n| {
+                    faults
+                        .for_callback(dice, &CallbackScript::default(), "terminal", &n.to_string(), 0)
+                        .dropped
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(decide(1), decide(2));
+        assert!(decide(1).contains(&true) && decide(1).contains(&false));
+    }
+
+    #[test]
+    fn the_name_in_the_journal_is_the_name_in_json() {
+        for fault in [ApiFault::Empty500, ApiFault::GatewayAfterAccept, ApiFault::Ndnc] {
+            assert_eq!(
+                serde_json::to_string(&fault).unwrap(),
+                format!("\"{}\"", fault.name())
+            );
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Exotel's v1 times: `YYYY-MM-DD HH:MM:SS`, no zone, Indian Standard Time.
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::{Offset, TimeZone};
+
+const FORMAT: &str = "%Y-%m-%d %H:%M:%S";
+
+/// What Exotel writes for "no end time yet": the Unix epoch in IST.
+pub(crate) const PLACEHOLDER: &str = "1970-01-01 05:30:00";
+
+fn zone() -> TimeZone {
+    TimeZone::fixed(Offset::from_seconds(5 * 3600 + 1800).expect("5:30 is within the range of offsets"))
+}
+
+/// Writes an instant as v1 does.
+pub(crate) fn format(at: Timestamp) -> String {
+    at.to_zoned(zone()).strftime(FORMAT).to_string()
+}
+
+/// Reads a v1 time.
+pub(crate) fn parse(text: &str) -> Option<Timestamp> {
+    let civil = DateTime::strptime(FORMAT, text.trim()).ok()?;
+    Some(civil.to_zoned(zone()).ok()?.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_epoch_is_the_placeholder() {
+        assert_eq!(format(Timestamp::UNIX_EPOCH), PLACEHOLDER);
+    }
+
+    #[test]
+    fn a_time_written_reads_back() {
+        let at: Timestamp = "2026-11-20T08:33:11Z".parse().unwrap();
+        assert_eq!(format(at), "2026-11-20 14:03:11");
+        assert_eq!(parse("2026-11-20 14:03:11"), Some(at));
+        assert_eq!(parse("2026-11-20T14:03:11Z"), None);
+    }
+}

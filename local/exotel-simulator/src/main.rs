@@ -1,0 +1,234 @@
+//! The command line of the simulator.
+
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use clap::{Parser, ValueEnum};
+use exotel_simulator::{Account, BodyForm, Options, Simulator};
+use secrecy::SecretString;
+use tracing_subscriber::EnvFilter;
+
+/// A pretend Exotel on this machine.
+///
+/// Point a client at the address printed: it takes calls and messages over Exotel's v1 API, lets them happen, calls
+/// back, and serves recordings. Which way a call or message goes is chosen by the last digits of the lead's number
+/// (…0002 nobody answers, …0003 busy, …0011 DND, …0017 reset after accepting; the README has the table) or by
+/// POST /_sim/scripts and /_sim/faults. GET /_sim/journal shows every request, every leg rung and every callback.
+#[derive(Debug, Parser)]
+#[command(name = "exotel-simulator", version)]
+struct Cli {
+    /// Port to listen on; 0 takes a free one.
+    #[arg(long, default_value_t = 8900)]
+    port: u16,
+
+    /// Address to listen on. The simulator has no protection: keep it on loopback.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+
+    /// Origin in recording URLs, if clients reach the simulator by another address than the one listened on.
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+
+    /// Account SID.
+    #[arg(long, default_value = "acme1")]
+    account: String,
+
+    /// API key (letters and digits).
+    #[arg(long, default_value = "simkey")]
+    key: String,
+
+    /// API token (letters and digits).
+    #[arg(long, default_value = "simtoken")]
+    token: SecretString,
+
+    /// ExoPhone of the account; several are possible. Without any, every valid number will do as CallerId.
+    #[arg(long, value_name = "NUMBER")]
+    exophone: Vec<String>,
+
+    /// SMS sender id (header) of the account; several are possible. Without any, every well-formed one will do.
+    #[arg(long, value_name = "HEADER")]
+    sender_id: Vec<String>,
+
+    /// Another account that lives on the other cluster, as SID:KEY:TOKEN: answered with 401 here.
+    #[arg(long, value_name = "SID:KEY:TOKEN")]
+    other_cluster_account: Vec<String>,
+
+    /// How many times faster than life calls and messages go.
+    #[arg(long, default_value_t = 1.0)]
+    speed: f64,
+
+    /// Simulated milliseconds from accepting a call to the first leg's answer.
+    #[arg(long, value_name = "MS")]
+    ring1_ms: Option<u64>,
+
+    /// Simulated milliseconds from the first leg's answer to the second's.
+    #[arg(long, value_name = "MS")]
+    ring2_ms: Option<u64>,
+
+    /// Simulated milliseconds of talk.
+    #[arg(long, value_name = "MS")]
+    talk_ms: Option<u64>,
+
+    /// Simulated milliseconds a leg rings that nobody answers.
+    #[arg(long, value_name = "MS")]
+    no_answer_ms: Option<u64>,
+
+    /// Simulated milliseconds from a call's end until end time, duration and price settle.
+    #[arg(long, value_name = "MS")]
+    settle_ms: Option<u64>,
+
+    /// Simulated milliseconds from a call's end until its recording is there.
+    #[arg(long, value_name = "MS")]
+    recording_ms: Option<u64>,
+
+    /// Simulated milliseconds per step of a message.
+    #[arg(long, value_name = "MS")]
+    sms_step_ms: Option<u64>,
+
+    /// Simulated milliseconds before each retry of a callback, as many as there are retries.
+    #[arg(long, value_name = "MS,MS…", value_delimiter = ',')]
+    retry_ms: Option<Vec<u64>>,
+
+    /// Seed of sids and faults; the same seed and requests give the same sids and faults.
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Voice requests admitted in any 60 seconds; 429 beyond.
+    #[arg(long, default_value_t = 200)]
+    voice_limit: usize,
+
+    /// SMS posts admitted in any 60 seconds; 503 with code 40405 beyond.
+    #[arg(long, default_value_t = 200)]
+    sms_limit: usize,
+
+    /// Refuse SMS posts over the limit with 429 and code 40402 instead.
+    #[arg(long)]
+    sms_limit_as_429: bool,
+
+    /// Send every callback in this form, whatever was asked for.
+    #[arg(long)]
+    force_form: Option<Form>,
+
+    /// Send absent callback values as the literal string "null".
+    #[arg(long)]
+    literal_nulls: bool,
+
+    /// Leave out every callback field that may be missing.
+    #[arg(long)]
+    sparse_callbacks: bool,
+
+    /// Send events also for calls to flows and voicebots (Exotel's documents disagree about them).
+    #[arg(long)]
+    events_without_to: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Form {
+    Multipart,
+    Urlencoded,
+    Json,
+}
+
+impl Cli {
+    fn options(self) -> Result<Options, String> {
+        let mut accounts = vec![Account {
+            sid: self.account,
+            key: self.key,
+            token: self.token,
+            exophones: self.exophone,
+            sender_ids: self.sender_id,
+            other_cluster: false,
+        }];
+        for text in &self.other_cluster_account {
+            let mut parts = text.splitn(3, ':');
+            let (Some(sid), Some(key), Some(token)) = (parts.next(), parts.next(), parts.next()) else {
+                return Err("--other-cluster-account must be SID:KEY:TOKEN".to_owned());
+            };
+            accounts.push(Account {
+                other_cluster: true,
+                ..Account::new(sid, key, token)
+            });
+        }
+        let mut options = Options {
+            listen: SocketAddr::new(self.host, self.port),
+            public_url: self.public_url,
+            accounts,
+            speed: self.speed,
+            seed: self.seed,
+            voice_limit: self.voice_limit,
+            sms_limit: self.sms_limit,
+            sms_limit_as_429: self.sms_limit_as_429,
+            force_form: self.force_form.map(|form| match form {
+                Form::Multipart => BodyForm::Multipart,
+                Form::Urlencoded => BodyForm::Urlencoded,
+                Form::Json => BodyForm::Json,
+            }),
+            literal_nulls: self.literal_nulls,
+            sparse_callbacks: self.sparse_callbacks,
+            events_without_to: self.events_without_to,
+            ..Options::default()
+        };
+        let timings = &mut options.timings;
+        for (set, value) in [
+            (&mut timings.ring1_ms, self.ring1_ms),
+            (&mut timings.ring2_ms, self.ring2_ms),
+            (&mut timings.talk_ms, self.talk_ms),
+            (&mut timings.no_answer_ms, self.no_answer_ms),
+            (&mut timings.settle_ms, self.settle_ms),
+            (&mut timings.recording_ms, self.recording_ms),
+            (&mut timings.sms_step_ms, self.sms_step_ms),
+        ] {
+            *set = value.unwrap_or(*set);
+        }
+        if let Some(retry_ms) = self.retry_ms {
+            timings.retry_ms = retry_ms;
+        }
+        Ok(options)
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> std::process::ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    match run(Cli::parse()).await {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(problem) => {
+            let _ = writeln!(std::io::stderr(), "exotel-simulator: {problem}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), String> {
+    let handle = Simulator::start(cli.options()?)
+        .await
+        .map_err(|err| err.to_string())?;
+    let stdout = std::io::stdout();
+    writeln!(&stdout, "exotel-simulator listening on {}", handle.url())
+        .and_then(|()| (&stdout).flush())
+        .map_err(|err| format!("cannot write to standard output: {err}"))?;
+    tracing::info!(seed = handle.seed(), "started with seed {}", handle.seed());
+    ended()
+        .await
+        .map_err(|err| format!("cannot wait for signals: {err}"))?;
+    handle.stop().await;
+    Ok(())
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn ended() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            result = tokio::signal::ctrl_c() => result,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}

@@ -1,0 +1,177 @@
+//! `/_sim`: how a person or a test looks inside and says what is to happen. No authentication; not journalled.
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::core::Shared;
+use crate::faults::Faults;
+use crate::journal::Entry;
+use crate::scripts::Script;
+use crate::views;
+
+pub(crate) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/_sim/health", get(async || Json(json!({"ok": true}))))
+        .route("/_sim/journal", get(journal).delete(clear_journal))
+        .route(
+            "/_sim/calls",
+            get(async |State(core): State<Shared>| Json(core.read(views::calls))),
+        )
+        .route(
+            "/_sim/messages",
+            get(async |State(core): State<Shared>| Json(core.read(views::messages))),
+        )
+        .route(
+            "/_sim/rate",
+            get(async |State(core): State<Shared>| Json(views::rates(&core))),
+        )
+        .route(
+            "/_sim/scripts",
+            get(scripts).post(add_scripts).delete(clear_scripts),
+        )
+        .route(
+            "/_sim/faults",
+            get(faults).post(add_faults).put(set_faults).delete(clear_faults),
+        )
+        .route("/_sim/reset", post(reset))
+        .route(
+            "/_sim/{*unknown}",
+            get(unknown).post(unknown).put(unknown).merge(delete(unknown)),
+        )
+}
+
+/// Which entries of the journal.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Filter {
+    /// Only entries after this id.
+    since: Option<u64>,
+    /// `request`, `dial` or `callback`.
+    kind: Option<String>,
+    /// Only what belongs to this call or message.
+    sid: Option<String>,
+    /// The first so many.
+    limit: Option<usize>,
+}
+
+impl Filter {
+    fn matches(&self, entry: &Entry) -> bool {
+        self.since.is_none_or(|since| entry.id > since)
+            && self.kind.as_deref().is_none_or(|kind| entry.kind() == kind)
+            && self.sid.as_deref().is_none_or(|sid| entry.sid() == Some(sid))
+    }
+}
+
+async fn journal(State(core): State<Shared>, Query(filter): Query<Filter>) -> Json<Vec<Entry>> {
+    let limit = filter.limit.unwrap_or(usize::MAX);
+    Json(core.read(|state| {
+        state
+            .journal
+            .entries()
+            .filter(|entry| filter.matches(entry))
+            .take(limit)
+            .cloned()
+            .collect()
+    }))
+}
+
+async fn clear_journal(State(core): State<Shared>) -> StatusCode {
+    core.change(|state| state.journal.clear());
+    StatusCode::NO_CONTENT
+}
+
+async fn scripts(State(core): State<Shared>) -> Json<Vec<Script>> {
+    Json(core.read(|state| state.scripts.clone()))
+}
+
+/// One script or an array of them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(serde_json::Map<String, serde_json::Value>),
+    More(Vec<serde_json::Value>),
+}
+
+async fn add_scripts(State(core): State<Shared>, body: Bytes) -> Response {
+    let values = match read::<OneOrMore>(&body) {
+        Ok(OneOrMore::One(script)) => vec![serde_json::Value::Object(script)],
+        Ok(OneOrMore::More(scripts)) => scripts,
+        Err(refusal) => return *refusal,
+    };
+    let scripts: Result<Vec<Script>, _> = values.into_iter().map(serde_json::from_value).collect();
+    match scripts {
+        Ok(scripts) => {
+            core.change(|state| state.scripts.extend(scripts));
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(err) => problem(&format!("no script: {err}")),
+    }
+}
+
+async fn clear_scripts(State(core): State<Shared>) -> StatusCode {
+    core.change(|state| state.scripts.clear());
+    StatusCode::NO_CONTENT
+}
+
+async fn faults(State(core): State<Shared>) -> Json<Faults> {
+    Json(core.read(|state| state.faults.clone()))
+}
+
+async fn add_faults(State(core): State<Shared>, body: Bytes) -> Response {
+    match read::<Faults>(&body) {
+        Ok(more) => {
+            core.change(|state| {
+                state.faults.seed = more.seed.or(state.faults.seed);
+                state.faults.api.extend(more.api);
+                state.faults.callbacks.extend(more.callbacks);
+            });
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(refusal) => *refusal,
+    }
+}
+
+async fn set_faults(State(core): State<Shared>, body: Bytes) -> Response {
+    match read::<Faults>(&body) {
+        Ok(faults) => {
+            core.change(|state| state.faults = faults);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(refusal) => *refusal,
+    }
+}
+
+async fn clear_faults(State(core): State<Shared>) -> StatusCode {
+    core.change(|state| state.faults = Faults::default());
+    StatusCode::NO_CONTENT
+}
+
+async fn reset(State(core): State<Shared>) -> StatusCode {
+    core.reset();
+    StatusCode::NO_CONTENT
+}
+
+async fn unknown() -> Response {
+    let paths = "health, journal, calls, messages, rate, scripts, faults, reset";
+    (
+        StatusCode::NOT_FOUND,
+        Json(json!({"error": format!("nothing here; under /_sim there are {paths}")})),
+    )
+        .into_response()
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Box<Response>> {
+    serde_json::from_slice(body)
+        .map_err(|err| Box::new(problem(&format!("the JSON body cannot be used: {err}"))))
+}
+
+fn problem(error: &str) -> Response {
+    (StatusCode::BAD_REQUEST, Json(json!({"error": error}))).into_response()
+}
