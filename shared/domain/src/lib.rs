@@ -3,9 +3,13 @@
 pub mod access;
 pub mod call;
 pub mod directory;
+pub mod idempotency;
 pub mod ids;
+pub mod outbound_limit;
 pub mod phone;
+pub mod retry;
 pub mod sms;
+pub mod toll_fraud;
 
 mod error;
 mod rank;
