@@ -1,1 +1,23 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+pub mod calls;
+pub mod directory;
+pub mod events;
+pub mod open;
+pub mod record;
+pub mod sms;
+
+mod error;
+mod expression;
+mod item;
+mod keys;
+mod placed;
+mod store;
+
+pub use calls::Create;
+pub use directory::{Erased, LeadScope, Put};
+pub use error::TableError;
+pub use events::{EventOwner, RawEvent};
+pub use placed::{Claim, Recorded};
+pub use record::Record;
+pub use store::{Page, Table};

@@ -1,0 +1,90 @@
+//! What every item has, and the way between items and Rust values.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    TableError,
+    keys::{self, Attributes, Gsi1, Primary},
+};
+
+/// The version of items that this code writes.
+pub(crate) const VERSION: u32 = 1;
+
+/// What kind of item it is: the attribute `entity_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entity {
+    Lead,
+    Scope,
+    User,
+    Call,
+    Sms,
+    RawEvent,
+    RawEventPointer,
+    OpenCall,
+    OpenSms,
+}
+
+impl Entity {
+    /// The word in the item.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Entity::Lead => "lead",
+            Entity::Scope => "scope",
+            Entity::User => "user",
+            Entity::Call => "call",
+            Entity::Sms => "sms",
+            Entity::RawEvent => "raw_event",
+            Entity::RawEventPointer => "raw_event_pointer",
+            Entity::OpenCall => "open_call",
+            Entity::OpenSms => "open_sms",
+        }
+    }
+}
+
+/// An item: its key, its place in the index, its kind and version, when it may go, and what `body` says.
+pub(crate) fn item(
+    entity: Entity,
+    key: &Primary,
+    gsi1: Option<Gsi1>,
+    ttl: Option<i64>,
+    body: &impl Serialize,
+) -> Result<Attributes, TableError> {
+    let mut item: Attributes =
+        serde_dynamo::to_item(body).map_err(|e| TableError::corrupt(key.to_string(), e))?;
+    item.extend(key.attributes());
+    item.insert(
+        keys::ENTITY_TYPE.to_owned(),
+        AttributeValue::S(entity.as_str().to_owned()),
+    );
+    item.insert(keys::VERSION.to_owned(), AttributeValue::N(VERSION.to_string()));
+    if let Some(gsi1) = gsi1 {
+        item.insert(keys::GSI1PK.to_owned(), AttributeValue::S(gsi1.pk));
+        item.insert(keys::GSI1SK.to_owned(), AttributeValue::S(gsi1.sk));
+    }
+    if let Some(ttl) = ttl {
+        item.insert(keys::TTL.to_owned(), AttributeValue::N(ttl.to_string()));
+    }
+    Ok(item)
+}
+
+/// The item's own key.
+pub(crate) fn primary(item: &serde_dynamo::Item) -> Result<Primary, TableError> {
+    match (text(item, keys::PK), text(item, keys::SK)) {
+        (Some(pk), Some(sk)) => Ok(Primary::new(pk, sk)),
+        _ => Err(TableError::corrupt("(no key)", "the item has no PK and SK")),
+    }
+}
+
+/// A text attribute of the item.
+pub(crate) fn text<'a>(item: &'a serde_dynamo::Item, attribute: &str) -> Option<&'a str> {
+    match item.inner().get(attribute) {
+        Some(serde_dynamo::AttributeValue::S(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// What the item's attributes say, besides its key.
+pub(crate) fn body<T: DeserializeOwned>(item: serde_dynamo::Item, key: &Primary) -> Result<T, TableError> {
+    serde_dynamo::from_item(item).map_err(|e| TableError::corrupt(key.to_string(), e))
+}

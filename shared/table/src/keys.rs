@@ -1,0 +1,221 @@
+//! Every key of the table, as types; the attribute names appear here and nowhere else.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use domain::{
+    ids::{CallId, CallLocator, LeadId, SmsId, SmsLocator, UserId},
+    phone::PhoneNumber,
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+/// Partition key of the table.
+pub(crate) const PK: &str = "PK";
+/// Sort key of the table.
+pub(crate) const SK: &str = "SK";
+/// The one index: sparse, keys only.
+pub(crate) const GSI1: &str = "GSI1";
+/// Partition key of the index.
+pub(crate) const GSI1PK: &str = "GSI1PK";
+/// Sort key of the index.
+pub(crate) const GSI1SK: &str = "GSI1SK";
+/// What kind of item it is.
+pub(crate) const ENTITY_TYPE: &str = "entity_type";
+/// Version of the item's form.
+pub(crate) const VERSION: &str = "v";
+/// When DynamoDB may drop the item, seconds since 1970.
+pub(crate) const TTL: &str = "ttl";
+
+/// An item's own key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+pub(crate) struct Primary {
+    /// `PK`.
+    #[serde(rename = "PK")]
+    pub(crate) pk: String,
+    /// `SK`.
+    #[serde(rename = "SK")]
+    pub(crate) sk: String,
+}
+
+impl Primary {
+    /// A key of these two parts.
+    pub(crate) fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
+        Self {
+            pk: pk.into(),
+            sk: sk.into(),
+        }
+    }
+
+    /// The key as the SDK takes it.
+    pub(crate) fn attributes(&self) -> Attributes {
+        Attributes::from([
+            (PK.to_owned(), AttributeValue::S(self.pk.clone())),
+            (SK.to_owned(), AttributeValue::S(self.sk.clone())),
+        ])
+    }
+}
+
+impl std::fmt::Display for Primary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} / {}", self.pk, self.sk)
+    }
+}
+
+/// An item as the SDK gives and takes it.
+pub(crate) type Attributes = std::collections::HashMap<String, AttributeValue>;
+
+/// An item's place in the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Gsi1 {
+    /// `GSI1PK`.
+    pub(crate) pk: String,
+    /// `GSI1SK`.
+    pub(crate) sk: String,
+}
+
+/// Sort keys of calls begin with it.
+pub(crate) const CALLS: &str = "CALL#";
+/// Sort keys of SMS begin with it.
+pub(crate) const MESSAGES: &str = "SMS#";
+/// Sort keys of raw events begin with it.
+pub(crate) const RAW_EVENTS: &str = "EVENT#";
+/// Sort key of the lead row.
+pub(crate) const LEAD: &str = "LEAD";
+/// Partition of calls that are not final.
+pub(crate) const OPEN_CALLS: &str = "OPEN#CALL";
+/// Partition of SMS that are not final.
+pub(crate) const OPEN_MESSAGES: &str = "OPEN#SMS";
+
+/// A lead's item collection.
+pub(crate) fn lead_partition(id: &LeadId) -> String {
+    format!("LEAD#{id}")
+}
+
+/// The lead of an item collection.
+pub(crate) fn lead_of_partition(pk: &str) -> Option<LeadId> {
+    pk.strip_prefix("LEAD#")?.parse().ok()
+}
+
+/// The lead row.
+pub(crate) fn lead(id: &LeadId) -> Primary {
+    Primary::new(lead_partition(id), LEAD)
+}
+
+/// The lead row in the index, by its number.
+pub(crate) fn lead_by_phone(id: &LeadId, phone: &PhoneNumber) -> Gsi1 {
+    Gsi1 {
+        pk: phone_partition(phone),
+        sk: lead_partition(id),
+    }
+}
+
+/// Index partition of the leads with this number.
+pub(crate) fn phone_partition(phone: &PhoneNumber) -> String {
+    format!("PHONE#{phone}")
+}
+
+/// Which adjacency item of a lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Among all leads.
+    All,
+    /// Among its owner's leads.
+    Owner,
+    /// Among its assignee's leads.
+    Assignee,
+}
+
+impl Scope {
+    /// Sort key of the adjacency item.
+    pub(crate) fn sk(self) -> &'static str {
+        match self {
+            Scope::All => "SCOPE#ALL",
+            Scope::Owner => "SCOPE#OWNER",
+            Scope::Assignee => "SCOPE#ASSIGNEE",
+        }
+    }
+
+    /// Index partition that the adjacency item stands in; `user` is empty for [`Scope::All`].
+    pub(crate) fn partition(self, user: &str) -> String {
+        match self {
+            Scope::All => "LEADS".to_owned(),
+            Scope::Owner => format!("OWNER#{user}"),
+            Scope::Assignee => format!("ASSIGNEE#{user}"),
+        }
+    }
+}
+
+/// A user.
+pub(crate) fn user(id: &UserId) -> Primary {
+    Primary::new(format!("USER#{id}"), "USER")
+}
+
+/// A call's row.
+pub(crate) fn call(locator: &CallLocator) -> Primary {
+    Primary::new(lead_partition(&locator.lead_id), call_sk(&locator.id))
+}
+
+/// A call's sort key.
+pub(crate) fn call_sk(id: &CallId) -> String {
+    format!("{CALLS}{id}")
+}
+
+/// The call that a key names.
+pub(crate) fn call_locator(key: &Primary) -> Option<CallLocator> {
+    Some(CallLocator {
+        id: key.sk.strip_prefix(CALLS)?.parse().ok()?,
+        lead_id: lead_of_partition(&key.pk)?,
+    })
+}
+
+/// An SMS's row.
+pub(crate) fn sms(locator: &SmsLocator) -> Primary {
+    Primary::new(lead_partition(&locator.lead_id), sms_sk(&locator.id))
+}
+
+/// An SMS's sort key.
+pub(crate) fn sms_sk(id: &SmsId) -> String {
+    format!("{MESSAGES}{id}")
+}
+
+/// The SMS that a key names.
+pub(crate) fn sms_locator(key: &Primary) -> Option<SmsLocator> {
+    Some(SmsLocator {
+        id: key.sk.strip_prefix(MESSAGES)?.parse().ok()?,
+        lead_id: lead_of_partition(&key.pk)?,
+    })
+}
+
+/// Partition of an Exotel id: of the index for rows, of the table for raw events of sids that we do not know. Exotel
+/// ids have up to 64 characters; what somebody else sends us as one is cut, so that it always fits a key.
+pub(crate) fn sid_partition(sid: &str) -> String {
+    let end = sid.char_indices().map(|(at, _)| at).nth(128).unwrap_or(sid.len());
+    format!("SID#{}", &sid[..end])
+}
+
+/// Partition of the pointers to raw events received within an hour (UTC).
+pub(crate) fn hour_partition(at: Timestamp) -> String {
+    at.strftime("EVENTS#%Y-%m-%dT%H").to_string()
+}
+
+/// A time as sort keys hold it: always six digits after the point, so that it sorts as text.
+pub(crate) fn sortable(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
+/// The pointer to a raw event in the hour it was received in.
+pub(crate) fn raw_event_by_hour(received_at: Timestamp, hash: &str) -> Primary {
+    Primary::new(
+        hour_partition(received_at),
+        format!("{}#{hash}", sortable(received_at)),
+    )
+}
+
+/// The entry of a call that is not final; the locator sorts by creation time.
+pub(crate) fn open_call(locator: &CallLocator) -> Primary {
+    Primary::new(OPEN_CALLS, locator.to_string())
+}
+
+/// The entry of an SMS that is not final.
+pub(crate) fn open_sms(locator: &SmsLocator) -> Primary {
+    Primary::new(OPEN_MESSAGES, locator.to_string())
+}

@@ -1,0 +1,142 @@
+//! Calls: rows, claims, reports, and what they cost.
+
+use domain::{
+    call::{CallReport, CallState, LegStatus, Outcome, ReportSource},
+    ids::LeadId,
+};
+use table::{Claim, Create, Recorded};
+
+use crate::given::{at, call, lead, table};
+
+fn accepted(sid: &str) -> CallReport {
+    CallReport {
+        sid: Some(sid.parse().unwrap()),
+        ..CallReport::new(ReportSource::Details, Some(CallState::Accepted))
+    }
+}
+
+fn answered(leg: Option<LegStatus>) -> CallReport {
+    let state = CallState::from_exotel("in-progress", leg);
+    CallReport {
+        sid: Some("abc123".parse().unwrap()),
+        lead_leg: leg,
+        answered_at: Some(at(9_000)),
+        ..CallReport::new(ReportSource::Callback, state)
+    }
+}
+
+fn completed() -> CallReport {
+    CallReport {
+        sid: Some("abc123".parse().unwrap()),
+        talk_secs: Some(41),
+        lead_leg: Some(LegStatus::Completed),
+        recording_url: Some(format!(
+            "https://recordings.exotel.com/exotelrecordings/{}.mp3",
+            "x".repeat(100)
+        )),
+        ended_at: Some(at(60_000)),
+        ..CallReport::new(ReportSource::Callback, Some(CallState::Completed))
+    }
+}
+
+#[tokio::test]
+async fn a_whole_call_costs_nine_write_units_and_its_events_one_each() {
+    let (dynamo, table) = table().await;
+    let lead = lead(&"l".repeat(64));
+    table.put_lead(&lead).await.unwrap();
+    let call = call(&lead.id, 1, CallState::InFlight);
+    dynamo.meter().take();
+
+    let mut whole = 0.0;
+    assert_eq!(table.create_call(&call).await.unwrap(), Create::Created);
+    let spent = dynamo.meter().take();
+    println!("create_call (row and lead counters): {spent:?}");
+    assert_eq!((spent.write_units, spent.read_units), (4.0, 0.0));
+    whole += spent.write_units;
+
+    let accepted = accepted("abc123");
+    assert_eq!(
+        table.record_call_report(&call.locator, &accepted).await.unwrap(),
+        Recorded::Applied
+    );
+    let spent = dynamo.meter().take();
+    println!("ACCEPTED, with its index entry: {spent:?}");
+    assert_eq!((spent.write_units, spent.read_units), (2.0, 0.0));
+    whole += spent.write_units;
+
+    for report in [answered(None), answered(Some(LegStatus::InProgress)), completed()] {
+        assert_eq!(
+            table.record_call_report(&call.locator, &report).await.unwrap(),
+            Recorded::Applied
+        );
+        let spent = dynamo.meter().take();
+        println!("{:?}: {spent:?}", report.state.unwrap());
+        assert_eq!(
+            (spent.write_units, spent.read_units, spent.requests),
+            (1.0, 0.0, 1)
+        );
+        whole += spent.write_units;
+    }
+    println!("whole call: {whole} write units");
+    assert!(whole <= 9.0, "{whole}");
+
+    let held = table.call(&call.locator).await.unwrap().unwrap();
+    assert_eq!(held.outcome(), Outcome::Connected);
+    let lead = table.lead(&lead.id).await.unwrap().unwrap();
+    assert_eq!((lead.call_count, lead.last_contacted_at), (1, Some(at(1))));
+    assert_eq!(
+        table.call_by_sid(&"abc123".parse().unwrap()).await.unwrap(),
+        Some(call.locator)
+    );
+}
+
+#[tokio::test]
+async fn a_call_to_nobody_or_made_twice_writes_nothing() {
+    let (_dynamo, table) = table().await;
+    let lead = lead("lead-1");
+    let nobody: LeadId = "nobody".parse().unwrap();
+    table.put_lead(&lead).await.unwrap();
+    let first = call(&lead.id, 1, CallState::Waiting);
+    assert_eq!(table.create_call(&first).await.unwrap(), Create::Created);
+    assert_eq!(table.create_call(&first).await.unwrap(), Create::Exists);
+    let orphan = call(&nobody, 1, CallState::Waiting);
+    assert_eq!(table.create_call(&orphan).await.unwrap(), Create::NoLead);
+    assert_eq!(table.log_call(&orphan).await.unwrap(), Create::NoLead);
+    assert_eq!(table.call(&orphan.locator).await.unwrap(), None);
+    assert_eq!(table.lead(&lead.id).await.unwrap().unwrap().call_count, 1);
+}
+
+#[tokio::test]
+async fn of_many_claimers_exactly_one_gets_the_attempt() {
+    let (_dynamo, table) = table().await;
+    let lead = lead("lead-1");
+    table.put_lead(&lead).await.unwrap();
+    let call = call(&lead.id, 1, CallState::Waiting);
+    table.create_call(&call).await.unwrap();
+    let claims = (0..16).map(|_| {
+        let (table, locator) = (table.clone(), call.locator.clone());
+        tokio::spawn(async move { table.claim_call(&locator, 1).await.unwrap() })
+    });
+    let mut got = 0;
+    for claim in claims.collect::<Vec<_>>() {
+        match claim.await.unwrap() {
+            Claim::Claimed(call) => {
+                assert_eq!(call.exotel().unwrap().attempt, 1);
+                got += 1;
+            }
+            Claim::NotWaiting(_) => {}
+            Claim::Gone => panic!("the row is there"),
+        }
+    }
+    assert_eq!(got, 1);
+    assert!(table.release_call(&call.locator, 1, "429").await.unwrap());
+    assert!(!table.release_call(&call.locator, 1, "429").await.unwrap());
+    assert!(matches!(
+        table.claim_call(&call.locator, 1).await.unwrap(),
+        Claim::NotWaiting(_)
+    ));
+    assert!(matches!(
+        table.claim_call(&call.locator, 2).await.unwrap(),
+        Claim::Claimed(_)
+    ));
+}
