@@ -1,9 +1,14 @@
 //! The client: where Exotel is, who is asking, and one `send`.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::stream;
 use reqwest::Method;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
@@ -139,10 +144,18 @@ impl Client {
                 self.credentials.api_key.expose_secret(),
                 Some(self.credentials.api_token.expose_secret()),
             );
+        let left = Arc::new(AtomicBool::new(false));
         if let Some(fields) = form {
-            builder = builder.form(&fields);
+            let body = form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(fields)
+                .finish();
+            builder = builder
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .header(CONTENT_LENGTH, body.len())
+                .body(noticed(body, Arc::clone(&left)));
         }
-        let mut response = builder.send().await.map_err(|error| lost(error, &url))?;
+        let sent = builder.send().await;
+        let mut response = sent.map_err(|error| lost(error, left.load(Ordering::Relaxed)))?;
         let status = response.status().as_u16();
         if *response.url() != url {
             return Err(Error::unreadable(
@@ -182,18 +195,30 @@ impl Client {
     }
 }
 
+/// A body that leaves a mark when it is first asked for, which is once a connection is there to write to.
+///
+/// A failure to connect is no proof that nothing left: the HTTP client may have been redirected after Exotel had the
+/// request, and its error does not tell.
+fn noticed(body: String, left: Arc<AtomicBool>) -> reqwest::Body {
+    reqwest::Body::wrap_stream(stream::once(async move {
+        left.store(true, Ordering::Relaxed);
+        Ok::<_, Infallible>(body)
+    }))
+}
+
 /// A failure before any answer: did the request leave?
-fn lost(error: reqwest::Error, sent_to: &Url) -> Error {
+///
+/// Connecting includes name lookup and TLS, and a connect timeout counts as well. The timeout of the whole request
+/// does not, even if it strikes while connecting.
+fn lost(error: reqwest::Error, left: bool) -> Error {
     if error.is_builder() {
         return Error::InvalidRequest {
             field: "the request",
             problem: "cannot be written as HTTP".to_owned(),
         };
     }
-    // Connecting includes TLS; a connect *timeout* is a connect error too, while the timeout of the whole request is
-    // not. After a redirect the first address had the request already.
-    let redirected = error.is_redirect() || error.url().is_some_and(|url| url != sent_to);
-    let connecting = error.is_connect() && !redirected;
+    let connecting = error.is_connect() && !left;
+    // The URL holds phone numbers.
     let source = error.without_url();
     if connecting {
         Error::NotSent { source }

@@ -13,7 +13,13 @@ mod fields;
 mod ids;
 mod masking;
 #[cfg(feature = "client")]
+pub mod numbers;
+#[cfg(feature = "client")]
+pub mod recordings;
+#[cfg(feature = "client")]
 mod request;
+#[cfg(feature = "client")]
+pub mod sms;
 mod time;
 mod values;
 mod words;

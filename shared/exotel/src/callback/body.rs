@@ -124,10 +124,17 @@ fn urlencoded(body: &[u8]) -> Fields {
 
 fn multipart(content_type: Option<&str>, body: &[u8]) -> Result<Fields, String> {
     let body = body.trim_ascii_start();
-    let boundary = content_type
-        .and_then(boundary_of)
-        .or_else(|| first_boundary(body))
-        .ok_or("it has no boundary")?;
+    // What the body begins with is right even where the content type is not.
+    let declared = content_type.and_then(boundary_of);
+    let begins_with = |boundary: &String| {
+        body.strip_prefix(b"--")
+            .is_some_and(|rest| rest.starts_with(boundary.as_bytes()))
+    };
+    let boundary = match declared {
+        Some(boundary) if begins_with(&boundary) => Some(boundary),
+        declared => first_boundary(body).or(declared),
+    };
+    let boundary = boundary.ok_or("it has no boundary")?;
     let whole = stream::iter([Ok::<_, Infallible>(Bytes::copy_from_slice(body))]);
     let mut parts = multer::Multipart::new(whole, boundary);
     let reading = async move {
