@@ -1,1 +1,18 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+#[cfg(feature = "jwt")]
+pub mod auth;
+pub mod capability;
+pub mod config;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "https")]
+pub mod https;
+#[cfg(feature = "init")]
+pub mod init;
+#[cfg(any(feature = "sqs", feature = "streams"))]
+pub mod records;
+
+mod error;
+
+pub use error::Error;

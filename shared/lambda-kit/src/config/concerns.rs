@@ -1,0 +1,810 @@
+//! One struct per concern.
+
+use domain::phone::Country;
+use jiff::tz::TimeZone;
+use secrecy::SecretString;
+use url::Url;
+
+use super::{Origin, Settings, invalid, origin::is_loopback};
+use crate::Error;
+
+/// The cluster that an Exotel account belongs to; the other one refuses its credentials with 401.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cluster {
+    /// `api.exotel.com`.
+    Singapore,
+    /// `api.in.exotel.com`.
+    Mumbai,
+}
+
+impl Cluster {
+    /// The host of Exotel's v1 API.
+    pub fn api_host(self) -> &'static str {
+        match self {
+            Cluster::Singapore => "api.exotel.com",
+            Cluster::Mumbai => "api.in.exotel.com",
+        }
+    }
+}
+
+/// The Exotel account.
+#[derive(Debug, Clone)]
+pub struct ExotelConfig {
+    /// Read from `EXOTEL_SID`.
+    pub account_sid: String,
+    /// Read from `EXOTEL_API_KEY`.
+    pub api_key: SecretString,
+    /// Read from `EXOTEL_API_TOKEN` or `EXOTEL_API_SECRET`.
+    pub api_token: SecretString,
+    /// Read from `EXOTEL_CALLER_ID`, as written there.
+    pub caller_id: String,
+    /// The origin of Exotel's API, read from `EXOTEL_SUBDOMAIN` or `EXOTEL_BASE_URL`, else from `EXOTEL_REGION`.
+    pub base_url: Origin,
+    /// Read from `EXOTEL_REGION`, else from the host; Singapore when neither says.
+    pub cluster: Cluster,
+    /// Read from `EXOTEL_FROM_NUMBER`; the caller id when not set.
+    pub from_number: String,
+    /// Read from `EXOTEL_SMS_SENDER_ID`; the caller id when not set.
+    pub sms_sender_id: String,
+    /// Read from `EXOTEL_SMS_TYPE`.
+    pub sms_type: String,
+    /// Read from `EXOTEL_DLT_ENTITY_ID`.
+    pub dlt_entity_id: Option<String>,
+    /// Read from `EXOTEL_DLT_TEMPLATE_ID`.
+    pub dlt_template_id: Option<String>,
+}
+
+impl ExotelConfig {
+    /// The account, or `None` when SID, key, token or caller id is missing: then the product works without Exotel.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a host, region or SMS type that cannot be used.
+    pub fn from_env(settings: &Settings) -> Result<Option<Self>, Error> {
+        let region = match settings
+            .get("EXOTEL_REGION")
+            .map(|region| region.to_ascii_lowercase())
+            .as_deref()
+        {
+            None => None,
+            Some("sg") => Some(Cluster::Singapore),
+            Some("in") => Some(Cluster::Mumbai),
+            Some(_) => return Err(invalid("EXOTEL_REGION", "it must be sg or in")),
+        };
+        let (base_url, cluster) = match settings.get("EXOTEL_SUBDOMAIN") {
+            Some(host) => {
+                let base_url = exotel_origin(&host)?;
+                let named = [Cluster::Singapore, Cluster::Mumbai]
+                    .into_iter()
+                    .find(|cluster| base_url.as_str() == format!("https://{}", cluster.api_host()));
+                if let (Some(named), Some(region)) = (named, region)
+                    && named != region
+                {
+                    return Err(invalid(
+                        "EXOTEL_REGION",
+                        "it names another cluster than EXOTEL_SUBDOMAIN",
+                    ));
+                }
+                (base_url, named.or(region).unwrap_or(Cluster::Singapore))
+            }
+            None => {
+                let cluster = region.unwrap_or(Cluster::Singapore);
+                (exotel_origin(cluster.api_host())?, cluster)
+            }
+        };
+        let sms_type: String = settings.parse("EXOTEL_SMS_TYPE", "")?;
+        if !["transactional", "transactional_opt_in", "promotional"].contains(&sms_type.as_str()) {
+            let reason = "it must be transactional, transactional_opt_in or promotional";
+            return Err(invalid("EXOTEL_SMS_TYPE", reason));
+        }
+        let (Some(account_sid), Some(api_key), Some(api_token), Some(caller_id)) = (
+            settings.get("EXOTEL_SID"),
+            settings.secret("EXOTEL_API_KEY"),
+            settings.secret("EXOTEL_API_TOKEN"),
+            settings.get("EXOTEL_CALLER_ID"),
+        ) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            account_sid,
+            api_key,
+            api_token,
+            base_url,
+            cluster,
+            from_number: settings
+                .get("EXOTEL_FROM_NUMBER")
+                .unwrap_or_else(|| caller_id.clone()),
+            sms_sender_id: settings
+                .get("EXOTEL_SMS_SENDER_ID")
+                .unwrap_or_else(|| caller_id.clone()),
+            caller_id,
+            sms_type,
+            dlt_entity_id: settings.get("EXOTEL_DLT_ENTITY_ID"),
+            dlt_template_id: settings.get("EXOTEL_DLT_TEMPLATE_ID"),
+        }))
+    }
+}
+
+/// `api.exotel.com` and `https://api.exotel.com/` are the same; http is taken on loopback only.
+fn exotel_origin(text: &str) -> Result<Origin, Error> {
+    let text = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("https://{text}")
+    };
+    text.parse()
+        .map_err(|reason: &str| invalid("EXOTEL_SUBDOMAIN", reason))
+}
+
+/// Who may post callbacks.
+#[derive(Debug, Clone)]
+pub struct WebhookConfig {
+    /// Read from `EXOTEL_WEBHOOK_TOKEN`; `None` refuses every `?token=` URL.
+    pub token: Option<SecretString>,
+    /// Read from `LEGACY_MD5_CALLBACKS`: accept URLs that end in MD5 of the live credentials.
+    pub legacy_md5: bool,
+}
+
+impl WebhookConfig {
+    /// # Errors
+    /// [`Error::Invalid`] for a misspelt switch.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            token: settings.secret("EXOTEL_WEBHOOK_TOKEN"),
+            legacy_md5: settings.flag("LEGACY_MD5_CALLBACKS")?,
+        })
+    }
+}
+
+/// The public URLs of the product. Each is asked for by the function that needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrls {
+    webhooks: Option<Origin>,
+    recordings: Option<Origin>,
+}
+
+impl PublicUrls {
+    /// # Errors
+    /// [`Error::Invalid`] for a URL that is no origin of ours.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        let origin = |name| match settings.get(name) {
+            None => Ok(None),
+            Some(text) => text
+                .parse()
+                .map(Some)
+                .map_err(|reason: &str| invalid(name, reason)),
+        };
+        Ok(Self {
+            webhooks: origin("WEBHOOK_BASE_URL")?,
+            recordings: origin("RECORDINGS_BASE_URL")?,
+        })
+    }
+
+    /// The origin under which Exotel reaches us, read from `WEBHOOK_BASE_URL` or `BACKEND_PUBLIC_URL`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when it is not set.
+    pub fn webhooks(&self) -> Result<&Origin, Error> {
+        self.webhooks.as_ref().ok_or(Error::Missing {
+            variable: "WEBHOOK_BASE_URL",
+            doc: "the public origin of the HTTP API, to which Exotel posts callbacks",
+        })
+    }
+
+    /// The origin of recording-proxy, read from `RECORDINGS_BASE_URL`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when it is not set.
+    pub fn recordings(&self) -> Result<&Origin, Error> {
+        self.recordings.as_ref().ok_or(Error::Missing {
+            variable: "RECORDINGS_BASE_URL",
+            doc: "the Function URL of recording-proxy",
+        })
+    }
+}
+
+/// Whose tokens are taken.
+#[derive(Debug, Clone)]
+pub struct JwtConfig {
+    /// Read from `JWT_SECRET`; HS256 tokens are refused without it.
+    pub secret: Option<SecretString>,
+    /// Read from `JWT_JWKS_URL`; RS256 and ES256 tokens are refused without it.
+    pub jwks_url: Option<Url>,
+    /// Read from `JWT_ISSUER`; not checked when `None`.
+    pub issuer: Option<String>,
+    /// Read from `JWT_AUDIENCE`; not checked when `None`.
+    pub audience: Option<String>,
+}
+
+impl JwtConfig {
+    /// # Errors
+    /// [`Error::Missing`] when there is neither a secret nor a JWKS URL; [`Error::Invalid`] for a short secret or a
+    /// URL that is not https.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        let secret = long_secret(settings, "JWT_SECRET")?;
+        let jwks_url = match settings.get("JWT_JWKS_URL") {
+            None => None,
+            Some(text) => {
+                let url = Url::parse(&text).map_err(|_| invalid("JWT_JWKS_URL", "it must be a URL"))?;
+                if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
+                    return Err(invalid(
+                        "JWT_JWKS_URL",
+                        "it must be https; http is taken on loopback only",
+                    ));
+                }
+                Some(url)
+            }
+        };
+        if secret.is_none() && jwks_url.is_none() {
+            return Err(Error::Missing {
+                variable: "JWT_SECRET",
+                doc: "set it for HS256 tokens, or JWT_JWKS_URL for RS256 and ES256 tokens",
+            });
+        }
+        Ok(Self {
+            secret,
+            jwks_url,
+            issuer: settings.get("JWT_ISSUER"),
+            audience: settings.get("JWT_AUDIENCE"),
+        })
+    }
+}
+
+/// A secret from which signatures are made, of 32 characters or more.
+pub(crate) fn long_secret(settings: &Settings, name: &'static str) -> Result<Option<SecretString>, Error> {
+    match settings.get(name) {
+        Some(text) if text.len() < 32 => Err(invalid(name, "it must be 32 characters or longer")),
+        text => Ok(text.map(SecretString::from)),
+    }
+}
+
+/// Whose pages may call us.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CorsConfig {
+    /// Read from `CORS_ALLOWED_ORIGINS`, each as a browser sends it: `https://crm.example.com`.
+    pub allowed_origins: Vec<String>,
+}
+
+impl CorsConfig {
+    /// # Errors
+    /// [`Error::Invalid`] for a part that is no origin, `*` included: origins are named.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            allowed_origins: origins(settings, "CORS_ALLOWED_ORIGINS", |_| true)?,
+        })
+    }
+
+    /// The value of `Access-Control-Allow-Origin` for a page of `origin`, when it may call us.
+    pub fn allow(&self, origin: &str) -> Option<&str> {
+        self.allowed_origins
+            .iter()
+            .map(String::as_str)
+            .find(|allowed| *allowed == origin)
+    }
+}
+
+fn origins(settings: &Settings, name: &'static str, accept: fn(&Url) -> bool) -> Result<Vec<String>, Error> {
+    let read = |text: String| match Url::parse(&text) {
+        Ok(url)
+            if matches!(url.scheme(), "http" | "https")
+                && url.path() == "/"
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && accept(&url) =>
+        {
+            Ok(url.origin().ascii_serialization())
+        }
+        _ => Err(invalid(
+            name,
+            "each part must be an origin such as https://crm.example.com",
+        )),
+    };
+    settings.list(name).into_iter().map(read).collect()
+}
+
+/// What the recording proxy may fetch besides Exotel's own hosts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordingConfig {
+    /// Read from `RECORDING_EXTRA_ORIGINS`: the local simulator's, so loopback only.
+    pub extra_origins: Vec<String>,
+}
+
+impl RecordingConfig {
+    /// # Errors
+    /// [`Error::Invalid`] for an origin that is not on loopback.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            extra_origins: origins(settings, "RECORDING_EXTRA_ORIGINS", is_loopback)?,
+        })
+    }
+}
+
+/// How much may go out, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboundConfig {
+    /// Read from `OUTBOUND_ENABLED`; false stops all outbound.
+    pub enabled: bool,
+    /// Read from `OUTBOUND_VOICE_PER_MINUTE`: voice requests in any 60 s.
+    pub voice_per_minute: u32,
+    /// Read from `OUTBOUND_SMS_PER_MINUTE`: SMS requests in any 60 s.
+    pub sms_per_minute: u32,
+    /// Read from `OUTBOUND_ALLOWED_PREFIXES`, each `+` and digits; empty allows the default country alone.
+    pub allowed_prefixes: Vec<String>,
+    /// Read from `OUTBOUND_CALLS_PER_USER_HOUR`.
+    pub calls_per_user_hour: u32,
+    /// Read from `OUTBOUND_CALLS_PER_USER_DAY`.
+    pub calls_per_user_day: u32,
+    /// Read from `OUTBOUND_CALLS_PER_LEAD_HOUR`.
+    pub calls_per_lead_hour: u32,
+    /// Read from `OUTBOUND_CALLS_PER_LEAD_DAY`.
+    pub calls_per_lead_day: u32,
+    /// Read from `OUTBOUND_CALLS_PER_DAY`: the whole account's.
+    pub calls_per_day: u32,
+}
+
+impl OutboundConfig {
+    /// # Errors
+    /// [`Error::Invalid`] for a limit below 1, a misspelt switch or a prefix that is not `+` and digits.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        let allowed_prefixes = settings.list("OUTBOUND_ALLOWED_PREFIXES");
+        let is_prefix = |text: &String| {
+            text.strip_prefix('+').is_some_and(|digits| {
+                (1..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
+            })
+        };
+        if !allowed_prefixes.iter().all(is_prefix) {
+            return Err(invalid(
+                "OUTBOUND_ALLOWED_PREFIXES",
+                "each part must be + and digits, such as +91",
+            ));
+        }
+        Ok(Self {
+            enabled: settings.flag("OUTBOUND_ENABLED")?,
+            voice_per_minute: settings.count("OUTBOUND_VOICE_PER_MINUTE")?,
+            sms_per_minute: settings.count("OUTBOUND_SMS_PER_MINUTE")?,
+            allowed_prefixes,
+            calls_per_user_hour: settings.count("OUTBOUND_CALLS_PER_USER_HOUR")?,
+            calls_per_user_day: settings.count("OUTBOUND_CALLS_PER_USER_DAY")?,
+            calls_per_lead_hour: settings.count("OUTBOUND_CALLS_PER_LEAD_HOUR")?,
+            calls_per_lead_day: settings.count("OUTBOUND_CALLS_PER_LEAD_DAY")?,
+            calls_per_day: settings.count("OUTBOUND_CALLS_PER_DAY")?,
+        })
+    }
+}
+
+/// How times are shown and numbers read.
+#[derive(Debug, Clone)]
+pub struct LocaleConfig {
+    /// Read from `DISPLAY_TIME_ZONE`.
+    pub time_zone: TimeZone,
+    /// Read from `DEFAULT_COUNTRY`.
+    pub country: Country,
+}
+
+impl LocaleConfig {
+    /// # Errors
+    /// [`Error::Invalid`] for an unknown time zone or country.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        let zone: String = settings.parse("DISPLAY_TIME_ZONE", "")?;
+        let time_zone = TimeZone::get(&zone).map_err(|_| {
+            invalid(
+                "DISPLAY_TIME_ZONE",
+                "it must be an IANA time zone such as Asia/Kolkata",
+            )
+        })?;
+        let country: String = settings.parse("DEFAULT_COUNTRY", "")?;
+        let country = country
+            .to_ascii_uppercase()
+            .parse()
+            .map_err(|_| invalid("DEFAULT_COUNTRY", "it must be an ISO 3166 country such as IN"))?;
+        Ok(Self { time_zone, country })
+    }
+}
+
+/// The DynamoDB table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableConfig {
+    /// Read from `TABLE_NAME`.
+    pub name: String,
+}
+
+impl TableConfig {
+    /// # Errors
+    /// [`Error::Missing`] when it is not set.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            name: settings.required("TABLE_NAME")?,
+        })
+    }
+}
+
+/// A queue and its dead-letter queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueConfig {
+    /// The queue's URL.
+    pub url: String,
+    /// The dead-letter queue's URL; only the queue's worker knows it.
+    pub dead_letter_url: Option<String>,
+}
+
+impl QueueConfig {
+    /// Calls and messages that wait for Exotel: `OUTBOUND_QUEUE_URL` and `OUTBOUND_DLQ_URL`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when the queue is not set.
+    pub fn outbound_from_env(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            url: settings.required("OUTBOUND_QUEUE_URL")?,
+            dead_letter_url: settings.get("OUTBOUND_DLQ_URL"),
+        })
+    }
+
+    /// Callbacks to apply again: `WEBHOOK_EVENTS_QUEUE_URL` and `WEBHOOK_EVENTS_DLQ_URL`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when the queue is not set.
+    pub fn webhook_events_from_env(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            url: settings.required("WEBHOOK_EVENTS_QUEUE_URL")?,
+            dead_letter_url: settings.get("WEBHOOK_EVENTS_DLQ_URL"),
+        })
+    }
+}
+
+/// The product's own EventBridge bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventBusConfig {
+    /// Read from `EVENT_BUS_NAME`.
+    pub name: String,
+}
+
+impl EventBusConfig {
+    /// # Errors
+    /// [`Error::Missing`] when it is not set.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            name: settings.required("EVENT_BUS_NAME")?,
+        })
+    }
+}
+
+/// How often Exotel is polled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PollingConfig {
+    /// Read from `EXOTEL_SYNC_INTERVAL_MINUTES`.
+    pub sync_interval_minutes: u32,
+    /// Read from `EXOTEL_HEARTBEAT_INTERVAL_MINUTES`.
+    pub heartbeat_interval_minutes: u32,
+}
+
+impl PollingConfig {
+    /// # Errors
+    /// [`Error::Invalid`] for an interval below 1.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            sync_interval_minutes: settings.count("EXOTEL_SYNC_INTERVAL_MINUTES")?,
+            heartbeat_interval_minutes: settings.count("EXOTEL_HEARTBEAT_INTERVAL_MINUTES")?,
+        })
+    }
+}
+
+/// The voicebot's flow and WebSocket.
+#[derive(Debug, Clone)]
+pub struct VoicebotConfig {
+    /// Read from `EXOTEL_APP_ID`.
+    pub app_id: Option<String>,
+    /// Read from `EXOTEL_WS_TOKEN`.
+    pub ws_token: Option<SecretString>,
+    /// Read from `WS_PATH`.
+    pub ws_path: Option<String>,
+}
+
+impl VoicebotConfig {
+    /// The settings as they are; each is optional.
+    pub fn from_env(settings: &Settings) -> Self {
+        Self {
+            app_id: settings.get("EXOTEL_APP_ID"),
+            ws_token: settings.secret("EXOTEL_WS_TOKEN"),
+            ws_path: settings.get("WS_PATH"),
+        }
+    }
+}
+
+/// ExoVerify, which has credentials of its own.
+#[derive(Debug, Clone)]
+pub struct VerifyConfig {
+    /// Read from `EXOTEL_VERIFY_APP_ID`.
+    pub app_id: String,
+    /// Read from `EXOTEL_VERIFY_APP_SECRET`.
+    pub app_secret: SecretString,
+}
+
+impl VerifyConfig {
+    /// The credentials, or `None` when one of them is missing.
+    pub fn from_env(settings: &Settings) -> Option<Self> {
+        Some(Self {
+            app_id: settings.get("EXOTEL_VERIFY_APP_ID")?,
+            app_secret: settings.secret("EXOTEL_VERIFY_APP_SECRET")?,
+        })
+    }
+}
+
+/// Conversation quality analysis, which has a key and a host of its own.
+#[derive(Debug, Clone)]
+pub struct CqaConfig {
+    /// Read from `EXOTEL_CQA_API_KEY`.
+    pub api_key: SecretString,
+    /// Read from `EXOTEL_CQA_HOST`.
+    pub host: String,
+}
+
+impl CqaConfig {
+    /// The key and host, or `None` without a key.
+    ///
+    /// # Errors
+    /// None today; a host is any text.
+    pub fn from_env(settings: &Settings) -> Result<Option<Self>, Error> {
+        let Some(api_key) = settings.secret("EXOTEL_CQA_API_KEY") else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            api_key,
+            host: settings.parse("EXOTEL_CQA_HOST", "")?,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        sync::{Arc, Mutex},
+    };
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::{
+        capability::SigningKeys,
+        config::{VARIABLES, env_example},
+    };
+
+    const ACCOUNT: [(&str, &str); 4] = [
+        ("EXOTEL_SID", "acme1"),
+        ("EXOTEL_API_KEY", "key"),
+        ("EXOTEL_API_TOKEN", "token"),
+        ("EXOTEL_CALLER_ID", "08045550100"),
+    ];
+
+    fn settings(pairs: &[(&str, &str)]) -> Settings {
+        let pairs: BTreeMap<_, _> = pairs
+            .iter()
+            .map(|(k, v)| (k.to_string(), v.to_string()))
+            .collect();
+        Settings::new(move |name| pairs.get(name).cloned())
+    }
+
+    fn account_and(pairs: &[(&str, &str)]) -> Settings {
+        settings(&[&ACCOUNT[..], pairs].concat())
+    }
+
+    #[test]
+    fn exotel_is_off_when_any_of_its_four_settings_is_missing() {
+        assert!(ExotelConfig::from_env(&account_and(&[])).unwrap().is_some());
+        for missing in ACCOUNT {
+            let rest: Vec<_> = ACCOUNT.into_iter().filter(|pair| pair.0 != missing.0).collect();
+            assert!(
+                ExotelConfig::from_env(&settings(&rest)).unwrap().is_none(),
+                "{}",
+                missing.0
+            );
+        }
+    }
+
+    #[test]
+    fn the_sender_and_from_number_fall_back_to_the_caller_id() {
+        let config = ExotelConfig::from_env(&account_and(&[])).unwrap().unwrap();
+        assert_eq!(
+            (&*config.sms_sender_id, &*config.from_number),
+            ("08045550100", "08045550100")
+        );
+        let config = ExotelConfig::from_env(&account_and(&[("EXOTEL_SMS_SENDER_ID", "ACMEIN")]))
+            .unwrap()
+            .unwrap();
+        assert_eq!(config.sms_sender_id, "ACMEIN");
+    }
+
+    #[test]
+    fn the_cluster_follows_from_subdomain_base_url_or_region() {
+        for (pairs, base_url, cluster) in [
+            (&[][..], "https://api.exotel.com", Cluster::Singapore),
+            (
+                &[("EXOTEL_REGION", "IN")],
+                "https://api.in.exotel.com",
+                Cluster::Mumbai,
+            ),
+            (
+                &[("EXOTEL_SUBDOMAIN", "api.in.exotel.com")],
+                "https://api.in.exotel.com",
+                Cluster::Mumbai,
+            ),
+            (
+                &[("EXOTEL_BASE_URL", "https://api.exotel.com/")],
+                "https://api.exotel.com",
+                Cluster::Singapore,
+            ),
+            (
+                &[
+                    ("EXOTEL_BASE_URL", "http://127.0.0.1:9090"),
+                    ("EXOTEL_REGION", "in"),
+                ],
+                "http://127.0.0.1:9090",
+                Cluster::Mumbai,
+            ),
+        ] {
+            let config = ExotelConfig::from_env(&account_and(pairs)).unwrap().unwrap();
+            assert_eq!((config.base_url.as_str(), config.cluster), (base_url, cluster));
+        }
+        for pairs in [
+            &[("EXOTEL_REGION", "us")][..],
+            &[("EXOTEL_SUBDOMAIN", "api.exotel.com"), ("EXOTEL_REGION", "in")],
+            &[("EXOTEL_BASE_URL", "http://api.exotel.com")],
+            &[("EXOTEL_SUBDOMAIN", "api.exotel.com/v1")],
+            &[("EXOTEL_SMS_TYPE", "flash")],
+        ] {
+            assert!(ExotelConfig::from_env(&account_and(pairs)).is_err(), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_credential() {
+        let shown = format!(
+            "{:?}",
+            ExotelConfig::from_env(&account_and(&[("EXOTEL_API_KEY", "hunter2")]))
+        );
+        assert!(shown.contains("acme1") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn tokens_need_a_long_secret_or_a_jwks_url_over_https() {
+        let long = "0123456789abcdef0123456789abcdef";
+        assert!(JwtConfig::from_env(&settings(&[("JWT_SECRET", long)])).is_ok());
+        assert!(JwtConfig::from_env(&settings(&[("JWT_JWKS_URL", "https://id.example.com/jwks")])).is_ok());
+        assert!(matches!(
+            JwtConfig::from_env(&settings(&[])),
+            Err(Error::Missing { .. })
+        ));
+        assert!(JwtConfig::from_env(&settings(&[("JWT_SECRET", &long[1..])])).is_err());
+        assert!(JwtConfig::from_env(&settings(&[("JWT_JWKS_URL", "http://id.example.com/jwks")])).is_err());
+    }
+
+    #[test]
+    fn cors_names_its_origins() {
+        let cors = CorsConfig::from_env(&settings(&[(
+            "CORS_ALLOWED_ORIGINS",
+            "https://crm.example.com/, http://localhost:3000",
+        )]))
+        .unwrap();
+        assert_eq!(
+            cors.allow("https://crm.example.com"),
+            Some("https://crm.example.com")
+        );
+        assert_eq!(cors.allow("http://localhost:3000"), Some("http://localhost:3000"));
+        assert_eq!(cors.allow("https://crm.example.com.evil.example"), None);
+        for bad in ["*", "null", "crm.example.com", "https://crm.example.com/path"] {
+            assert!(
+                CorsConfig::from_env(&settings(&[("CORS_ALLOWED_ORIGINS", bad)])).is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn extra_recording_origins_are_on_loopback() {
+        let extra = |text| RecordingConfig::from_env(&settings(&[("RECORDING_EXTRA_ORIGINS", text)]));
+        assert_eq!(
+            extra("http://127.0.0.1:9090").unwrap().extra_origins,
+            ["http://127.0.0.1:9090"]
+        );
+        assert!(extra("https://recordings.example.com").is_err());
+        assert!(extra("http://169.254.169.254").is_err());
+    }
+
+    #[test]
+    fn limits_have_defaults_and_prefixes_are_checked() {
+        let limits = OutboundConfig::from_env(&settings(&[])).unwrap();
+        assert!(limits.enabled && limits.voice_per_minute == 200 && limits.allowed_prefixes.is_empty());
+        let limits =
+            OutboundConfig::from_env(&settings(&[("OUTBOUND_ALLOWED_PREFIXES", "+91, +65")])).unwrap();
+        assert_eq!(limits.allowed_prefixes, ["+91", "+65"]);
+        assert!(OutboundConfig::from_env(&settings(&[("OUTBOUND_ALLOWED_PREFIXES", "91")])).is_err());
+    }
+
+    #[test]
+    fn zone_and_country_are_real_ones() {
+        let locale = LocaleConfig::from_env(&settings(&[("DEFAULT_COUNTRY", "sg")])).unwrap();
+        assert_eq!(
+            (locale.time_zone.iana_name(), locale.country),
+            (Some("Asia/Kolkata"), Country::SG)
+        );
+        assert!(LocaleConfig::from_env(&settings(&[("DISPLAY_TIME_ZONE", "India")])).is_err());
+        assert!(LocaleConfig::from_env(&settings(&[("DEFAULT_COUNTRY", "India")])).is_err());
+    }
+
+    #[test]
+    fn the_table_of_variables_is_exactly_what_the_code_reads() {
+        let read = Arc::new(Mutex::new(BTreeSet::new()));
+        let recorder = Arc::clone(&read);
+        let settings = Settings::new(move |name| {
+            recorder.lock().unwrap().insert(name.to_owned());
+            None
+        });
+        // Everything comes from the secret, so that each name is first looked for in the environment.
+        let key = "0123456789abcdef0123456789abcdef";
+        let secret: BTreeMap<_, _> = [
+            ("JWT_SECRET", key),
+            ("SIGNING_KEY", key),
+            ("TABLE_NAME", "table"),
+            ("OUTBOUND_QUEUE_URL", "https://sqs.example/outbound"),
+            ("WEBHOOK_EVENTS_QUEUE_URL", "https://sqs.example/webhook-events"),
+            ("EVENT_BUS_NAME", "bus"),
+            ("EXOTEL_VERIFY_APP_ID", "app"),
+            ("EXOTEL_CQA_API_KEY", "key"),
+        ]
+        .into_iter()
+        .chain(ACCOUNT)
+        .collect();
+        let settings = settings
+            .with_secret(&serde_json::to_string(&secret).unwrap().into())
+            .unwrap();
+        ExotelConfig::from_env(&settings).unwrap().unwrap();
+        WebhookConfig::from_env(&settings).unwrap();
+        PublicUrls::from_env(&settings).unwrap();
+        JwtConfig::from_env(&settings).unwrap();
+        SigningKeys::from_env(&settings).unwrap();
+        CorsConfig::from_env(&settings).unwrap();
+        RecordingConfig::from_env(&settings).unwrap();
+        OutboundConfig::from_env(&settings).unwrap();
+        LocaleConfig::from_env(&settings).unwrap();
+        TableConfig::from_env(&settings).unwrap();
+        QueueConfig::outbound_from_env(&settings).unwrap();
+        QueueConfig::webhook_events_from_env(&settings).unwrap();
+        EventBusConfig::from_env(&settings).unwrap();
+        PollingConfig::from_env(&settings).unwrap();
+        VoicebotConfig::from_env(&settings);
+        VerifyConfig::from_env(&settings);
+        CqaConfig::from_env(&settings).unwrap();
+        // Read by init itself.
+        let elsewhere = ["LOG_LEVEL", "SECRET_ARN"];
+        let mut read = read.lock().unwrap().clone();
+        read.extend(elsewhere.map(str::to_owned));
+        let listed: BTreeSet<_> = VARIABLES
+            .iter()
+            .flat_map(|v| std::iter::once(v.name).chain(v.alias))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(read, listed);
+    }
+
+    #[test]
+    fn no_secret_has_a_default_and_the_example_names_everything() {
+        let example = env_example();
+        for variable in VARIABLES {
+            assert!(
+                !(variable.secret && variable.default.is_some()),
+                "{}",
+                variable.name
+            );
+            assert!(
+                example.contains(&format!("{}=", variable.name)),
+                "{}",
+                variable.name
+            );
+        }
+        let token = settings(&[("EXOTEL_API_SECRET", "by alias")])
+            .secret("EXOTEL_API_TOKEN")
+            .unwrap();
+        assert_eq!(token.expose_secret(), "by alias");
+    }
+}

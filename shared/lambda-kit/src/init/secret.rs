@@ -1,0 +1,403 @@
+//! The one secret: fetched in init, kept 5 minutes, fetched again when something signed or answered says it is old.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use aws_sigv4::{
+    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
+    sign::v4,
+};
+use aws_smithy_http_client::Connector;
+use aws_smithy_runtime_api::client::{http::HttpConnector, orchestrator::HttpRequest};
+use aws_smithy_types::body::SdkBody;
+use http_body_util::BodyExt;
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::aws::AwsEnvironment;
+use crate::{Error, config::Settings};
+
+/// How long a secret is used before it is looked at again (architecture 5).
+const KEEP: SignedDuration = SignedDuration::from_mins(5);
+/// Whoever presents bad tokens must not make us ask Secrets Manager each time.
+const REFETCH_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
+/// Init may take 10 s in all.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+const FETCH_ATTEMPTS: usize = 2;
+
+/// Where the secret's text comes from.
+pub(super) trait Fetch: Send + Sync {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<SecretString, Error>> + Send + '_>>;
+}
+
+/// `GetSecretValue` over the SDK's HTTP client and signer. Every function needs this one operation; the whole SDK
+/// client for it would make each of them nearly 2 MB larger.
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>
+pub(super) struct SecretsManager {
+    arn: String,
+    url: String,
+    environment: AwsEnvironment,
+    connector: Connector,
+}
+
+impl SecretsManager {
+    pub(super) fn new(arn: String, environment: AwsEnvironment) -> Result<Self, Error> {
+        let region = &environment.region;
+        let url = environment.endpoint_url.clone().unwrap_or_else(|| {
+            let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
+            format!("https://secretsmanager.{region}.amazonaws.com{suffix}/")
+        });
+        let connector = Connector::builder()
+            .tls_provider(AwsEnvironment::tls_provider())
+            .tls_context(environment.tls_context()?)
+            .build();
+        Ok(Self {
+            arn,
+            url,
+            environment,
+            connector,
+        })
+    }
+
+    fn request(&self, at: SystemTime) -> Result<HttpRequest, Error> {
+        let failed = || Error::Secret("the request could not be made; is AWS_ENDPOINT_URL a URL?".to_owned());
+        let body = serde_json::json!({ "SecretId": self.arn }).to_string();
+        let headers = [
+            ("content-type", "application/x-amz-json-1.1"),
+            ("x-amz-target", "secretsmanager.GetSecretValue"),
+        ];
+        let identity = self.environment.credentials.clone().into();
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.environment.region)
+            .name("secretsmanager")
+            .time(at)
+            .settings(SigningSettings::default())
+            .build()
+            .expect("every parameter is set")
+            .into();
+        let signable = SignableRequest::new(
+            "POST",
+            &self.url,
+            headers.into_iter(),
+            SignableBody::Bytes(body.as_bytes()),
+        )
+        .map_err(|_| failed())?;
+        let (signature, _) = sign(signable, &params).map_err(|_| failed())?.into_parts();
+        let mut request = http::Request::post(&self.url);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let mut request = request.body(SdkBody::from(body)).map_err(|_| failed())?;
+        signature.apply_to_request_http1x(&mut request);
+        HttpRequest::try_from(request).map_err(|_| failed())
+    }
+
+    async fn attempt(&self) -> Result<SecretString, (bool, Error)> {
+        let failed = |again, says: String| (again, Error::Secret(says));
+        let request = self.request(SystemTime::now()).map_err(|err| (false, err))?;
+        let exchange = async {
+            let response = self
+                .connector
+                .call(request)
+                .await
+                .map_err(|err| failed(true, format!("Secrets Manager was not reached: {err}")))?;
+            let status = response.status().as_u16();
+            let body = response
+                .into_body()
+                .collect()
+                .await
+                .map_err(|err| failed(true, format!("Secrets Manager's answer broke off: {err}")))?;
+            Ok((status, body.to_bytes()))
+        };
+        let (status, body) = tokio::time::timeout(FETCH_TIMEOUT, exchange)
+            .await
+            .map_err(|_| failed(true, "Secrets Manager did not answer in time".to_owned()))??;
+        read_answer(status, &body).map_err(|err| (status >= 500, err))
+    }
+}
+
+/// The secret's text in an answer of `GetSecretValue`. Nothing of the body is quoted but the error's type.
+fn read_answer(status: u16, body: &[u8]) -> Result<SecretString, Error> {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        #[serde(rename = "SecretString")]
+        text: Option<String>,
+        #[serde(rename = "__type")]
+        error: Option<String>,
+    }
+    let answer: Answer = serde_json::from_slice(body).map_err(|_| {
+        Error::Secret(format!(
+            "Secrets Manager answered {status} with something else than JSON"
+        ))
+    })?;
+    match answer {
+        Answer { text: Some(text), .. } if status == 200 => Ok(text.into()),
+        Answer {
+            error: Some(error), ..
+        } => {
+            let error = error.rsplit('#').next().unwrap_or_default();
+            Err(Error::Secret(format!(
+                "Secrets Manager answered {status} {error}"
+            )))
+        }
+        _ => Err(Error::Secret(format!(
+            "Secrets Manager answered {status} without a SecretString"
+        ))),
+    }
+}
+
+impl Fetch for SecretsManager {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<SecretString, Error>> + Send + '_>> {
+        Box::pin(async {
+            let mut attempts = 1;
+            loop {
+                match self.attempt().await {
+                    Ok(secret) => return Ok(secret),
+                    Err((true, err)) if attempts < FETCH_ATTEMPTS => {
+                        tracing::warn!("asking Secrets Manager once more: {err}");
+                        attempts += 1;
+                    }
+                    Err((_, err)) => return Err(err),
+                }
+            }
+        })
+    }
+}
+
+/// The settings with the secret as it was last fetched.
+pub(super) struct SecretCache {
+    source: Box<dyn Fetch>,
+    environment: Settings,
+    state: AsyncMutex<Fetched>,
+}
+
+struct Fetched {
+    settings: Settings,
+    /// Counts the secrets that differ from the one before, so that readers know when to read again.
+    version: u64,
+    asked_at: Timestamp,
+}
+
+impl SecretCache {
+    pub(super) async fn fetch(
+        source: Box<dyn Fetch>,
+        environment: Settings,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let settings = environment.with_secret(&source.fetch().await?)?;
+        Ok(Self {
+            source,
+            environment,
+            state: AsyncMutex::new(Fetched {
+                settings,
+                version: 0,
+                asked_at: now,
+            }),
+        })
+    }
+
+    pub(super) async fn settings(&self) -> Settings {
+        self.state.lock().await.settings.clone()
+    }
+
+    /// The settings not older than `max_age`; the last good ones when the secret cannot be fetched.
+    async fn no_older_than(&self, max_age: SignedDuration, now: Timestamp) -> (u64, Settings) {
+        let mut state = self.state.lock().await;
+        if now.duration_since(state.asked_at) >= max_age {
+            state.asked_at = now;
+            match self
+                .source
+                .fetch()
+                .await
+                .and_then(|text| self.environment.with_secret(&text))
+            {
+                Ok(settings) => {
+                    state.settings = settings;
+                    state.version += 1;
+                }
+                Err(err) => tracing::warn!("kept the secret fetched before: {err}"),
+            }
+        }
+        (state.version, state.settings.clone())
+    }
+}
+
+type Read<T> = dyn Fn(&Settings) -> Result<T, Error> + Send + Sync;
+
+/// A concern's settings that follow the secret: read once in init, and again when the secret was fetched again.
+pub struct Live<T> {
+    read: Box<Read<T>>,
+    secret: Option<Arc<SecretCache>>,
+    value: Mutex<(u64, Arc<T>)>,
+}
+
+impl<T> Live<T> {
+    pub(super) fn new(
+        read: impl Fn(&Settings) -> Result<T, Error> + Send + Sync + 'static,
+        settings: &Settings,
+        secret: Option<Arc<SecretCache>>,
+    ) -> Result<Self, Error> {
+        let value = Mutex::new((0, Arc::new(read(settings)?)));
+        Ok(Self {
+            read: Box::new(read),
+            secret,
+            value,
+        })
+    }
+
+    /// A value that never changes, for tests and tools.
+    pub fn fixed(value: T) -> Self {
+        let read = Box::new(|_: &Settings| Err(Error::Secret("a fixed value is not read again".to_owned())));
+        Self {
+            read,
+            secret: None,
+            value: Mutex::new((0, Arc::new(value))),
+        }
+    }
+
+    /// The value as it is, without I/O.
+    pub fn cached(&self) -> Arc<T> {
+        Arc::clone(&self.value.lock().unwrap_or_else(PoisonError::into_inner).1)
+    }
+
+    /// The value, from a secret fetched in the last 5 minutes when that can be had.
+    pub async fn get(&self, now: Timestamp) -> Arc<T> {
+        self.no_older_than(KEEP, now).await
+    }
+
+    /// The value after something said that ours is old (Exotel's 401, an unknown signing key): the secret is
+    /// fetched again, unless that was done in the last 30 seconds.
+    pub async fn refetch(&self, now: Timestamp) -> Arc<T> {
+        self.no_older_than(REFETCH_INTERVAL, now).await
+    }
+
+    async fn no_older_than(&self, max_age: SignedDuration, now: Timestamp) -> Arc<T> {
+        let Some(secret) = &self.secret else {
+            return self.cached();
+        };
+        let (version, settings) = secret.no_older_than(max_age, now).await;
+        let mut value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+        if value.0 != version {
+            value.0 = version;
+            match (self.read)(&settings) {
+                Ok(fresh) => value.1 = Arc::new(fresh),
+                Err(err) => tracing::error!("kept the settings read before: {err}"),
+            }
+        }
+        Arc::clone(&value.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::config::WebhookConfig;
+
+    /// Gives these answers, the last one again and again.
+    struct Answers(Mutex<Vec<Result<&'static str, &'static str>>>, Arc<Mutex<usize>>);
+
+    impl Fetch for Answers {
+        fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<SecretString, Error>> + Send + '_>> {
+            Box::pin(async {
+                *self.1.lock().unwrap() += 1;
+                let mut answers = self.0.lock().unwrap();
+                let answer = if answers.len() > 1 {
+                    answers.remove(0)
+                } else {
+                    answers[0]
+                };
+                answer
+                    .map(SecretString::from)
+                    .map_err(|err| Error::Secret(err.to_owned()))
+            })
+        }
+    }
+
+    async fn live(
+        answers: Vec<Result<&'static str, &'static str>>,
+    ) -> (Live<WebhookConfig>, Arc<Mutex<usize>>) {
+        let asked = Arc::new(Mutex::new(0));
+        let source = Box::new(Answers(Mutex::new(answers), Arc::clone(&asked)));
+        let cache = SecretCache::fetch(source, Settings::new(|_| None), at(0))
+            .await
+            .unwrap();
+        let settings = cache.settings().await;
+        (
+            Live::new(WebhookConfig::from_env, &settings, Some(Arc::new(cache))).unwrap(),
+            asked,
+        )
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + second).unwrap()
+    }
+
+    fn token(config: &WebhookConfig) -> String {
+        config.token.as_ref().unwrap().expose_secret().to_owned()
+    }
+
+    const OLD: &str = r#"{"EXOTEL_WEBHOOK_TOKEN":"old"}"#;
+    const NEW: &str = r#"{"EXOTEL_WEBHOOK_TOKEN":"new"}"#;
+
+    #[tokio::test]
+    async fn a_secret_is_kept_five_minutes() {
+        let (live, asked) = live(vec![Ok(OLD), Ok(NEW)]).await;
+        assert_eq!(token(&*live.get(at(299)).await), "old");
+        assert_eq!(*asked.lock().unwrap(), 1);
+        assert_eq!(token(&*live.get(at(300)).await), "new");
+        assert_eq!(token(&live.cached()), "new");
+        assert_eq!(*asked.lock().unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_old_secret_is_fetched_again_on_demand_but_not_over_and_over() {
+        let (live, asked) = live(vec![Ok(OLD), Ok(NEW)]).await;
+        assert_eq!(token(&*live.refetch(at(29)).await), "old");
+        assert_eq!(token(&*live.refetch(at(31)).await), "new");
+        live.refetch(at(60)).await;
+        assert_eq!(*asked.lock().unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_last_good_settings_stay_when_the_new_ones_cannot_be_had_or_read() {
+        let (live, _) = live(vec![
+            Ok(OLD),
+            Err("down"),
+            Ok(r#"{"LEGACY_MD5_CALLBACKS":"perhaps"}"#),
+            Ok(NEW),
+        ])
+        .await;
+        assert_eq!(token(&*live.get(at(300)).await), "old");
+        assert_eq!(token(&*live.get(at(600)).await), "old");
+        assert_eq!(token(&*live.get(at(900)).await), "new");
+    }
+
+    #[test]
+    fn an_answer_without_a_secret_is_told_by_its_type_alone() {
+        let ok = read_answer(200, br#"{"ARN":"arn","SecretString":"{}"}"#).unwrap();
+        assert_eq!(ok.expose_secret(), "{}");
+        for (status, body, says) in [
+            (
+                400,
+                &br#"{"__type":"com.amazonaws#ResourceNotFoundException","Message":"x"}"#[..],
+                "400 ResourceNotFound",
+            ),
+            (
+                200,
+                br#"{"SecretBinary":"aHVudGVyMg=="}"#,
+                "without a SecretString",
+            ),
+            (502, b"<html>", "502"),
+        ] {
+            let message = read_answer(status, body).unwrap_err().to_string();
+            assert!(message.contains(says) && !message.contains("aHVud"), "{message}");
+        }
+    }
+}
