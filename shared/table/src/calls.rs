@@ -225,6 +225,10 @@ impl Placed for Call {
         self.exotel().is_some()
     }
 
+    fn known_sid(&self) -> Option<&str> {
+        self.exotel()?.progress.sid.as_ref().map(CallSid::as_str)
+    }
+
     fn merge(&mut self, report: &CallReport) -> Option<Merged<CallState>> {
         let CallOrigin::Exotel(call) = &mut self.origin else {
             return None;

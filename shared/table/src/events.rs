@@ -291,6 +291,15 @@ impl Table {
         Ok(matches!(written, Written::Done(_)))
     }
 
+    /// Removes a raw event: it was moved to the row that it turned out to be about.
+    ///
+    /// # Errors
+    /// [`TableError`]; removing again is always safe.
+    pub async fn delete_raw_event(&self, id: &RawEventId) -> Result<(), TableError> {
+        self.delete(&id.key(), Expression::new()).await?;
+        Ok(())
+    }
+
     /// Puts a raw event into the list by hour; from the stream, so that the webhook does not wait for it.
     ///
     /// # Errors
@@ -364,6 +373,9 @@ impl Table {
             }
             if selected.more {
                 more = true;
+                if let Some((sk, _)) = pointers.last() {
+                    upper.clone_from(sk);
+                }
                 break;
             }
             // The end of the hour before: everything in it sorts below this hour's first moment.
@@ -378,7 +390,7 @@ impl Table {
             pointers.truncate(limit);
             pointers.last().map(|(sk, _)| sk.clone())
         } else if more {
-            Some(format!("{upper}#"))
+            Some(if upper.contains('#') { upper } else { upper + "#" })
         } else {
             None
         };

@@ -38,6 +38,8 @@ pub enum Recorded {
     NoRow,
     /// The row was logged by hand or by the AI caller; no report touches it.
     NotExotel,
+    /// The row is known to be another sid's: a request makes one call or SMS, so this report is not about it.
+    OtherSid,
 }
 
 /// Attribute names of a row's intent and progress.
@@ -87,6 +89,8 @@ pub(crate) trait Placed: Sized {
     fn facts(report: &Self::Report) -> Facts;
     /// Whether reports touch this row.
     fn takes_reports(&self) -> bool;
+    /// The sid that the row is known by.
+    fn known_sid(&self) -> Option<&str>;
     /// Merges the report in memory; what to write, or `None` if nothing changed.
     fn merge(&mut self, report: &Self::Report) -> Option<Merged<Self::State>>;
 }
@@ -193,7 +197,10 @@ impl Table {
         for (name, fact) in T::facts(report) {
             update = update.set_attribute(name, fact);
         }
-        let update = with_sid(update, T::sid(report), key);
+        let update = match T::sid(report) {
+            Some(sid) => with_sid(update, Some(sid), key).only_if_absent_or(attr::SID, sid),
+            None => update,
+        };
         let mut held = match self.update(key, update, ReturnValue::None).await? {
             Written::Done(_) => return Ok(Recorded::Applied),
             Written::Unmet(old) => old,
@@ -205,6 +212,11 @@ impl Table {
             let Held { mut row, rev } = decode::<T>(item)?;
             if !row.takes_reports() {
                 return Ok(Recorded::NotExotel);
+            }
+            if let (Some(known), Some(reported)) = (row.known_sid(), T::sid(report))
+                && known != reported
+            {
+                return Ok(Recorded::OtherSid);
             }
             let Some(merged) = row.merge(report) else {
                 return Ok(Recorded::Unchanged);

@@ -140,6 +140,10 @@ impl Placed for Sms {
         true
     }
 
+    fn known_sid(&self) -> Option<&str> {
+        self.progress.sid.as_ref().map(SmsSid::as_str)
+    }
+
     fn merge(&mut self, report: &SmsReport) -> Option<Merged<SmsState>> {
         self.progress.merge(report).then(|| Merged {
             state: self.progress.state,
