@@ -1,6 +1,6 @@
 //! What every item has, and the way between items and Rust values.
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::{operation::update_item::builders::UpdateItemFluentBuilder, types::AttributeValue};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -23,6 +23,9 @@ pub(crate) enum Entity {
     RawEventPointer,
     OpenCall,
     OpenSms,
+    Limit,
+    Quota,
+    Idempotency,
 }
 
 impl Entity {
@@ -38,6 +41,9 @@ impl Entity {
             Entity::RawEventPointer => "raw_event_pointer",
             Entity::OpenCall => "open_call",
             Entity::OpenSms => "open_sms",
+            Entity::Limit => "limit",
+            Entity::Quota => "quota",
+            Entity::Idempotency => "idempotency",
         }
     }
 }
@@ -66,6 +72,15 @@ pub(crate) fn item(
         item.insert(keys::TTL.to_owned(), AttributeValue::N(ttl.to_string()));
     }
     Ok(item)
+}
+
+/// Gives the kind and version to an update that may be the item's first: its expression sets `#kind` and `#v`.
+pub(crate) fn marked(update: UpdateItemFluentBuilder, entity: Entity) -> UpdateItemFluentBuilder {
+    update
+        .expression_attribute_names("#kind", keys::ENTITY_TYPE)
+        .expression_attribute_names("#v", keys::VERSION)
+        .expression_attribute_values(":kind", AttributeValue::S(entity.as_str().to_owned()))
+        .expression_attribute_values(":v", AttributeValue::N(VERSION.to_string()))
 }
 
 /// The item's own key.

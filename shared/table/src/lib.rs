@@ -3,7 +3,10 @@
 pub mod calls;
 pub mod directory;
 pub mod events;
+pub mod idempotency;
+pub mod limits;
 pub mod open;
+pub mod quota;
 pub mod record;
 pub mod sms;
 

@@ -115,6 +115,11 @@ impl Table {
         }
     }
 
+    /// The client, for the conditions that one module alone needs.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The table's name.
     pub(crate) fn name(&self) -> &str {
         &self.name
