@@ -44,7 +44,8 @@ async fn a_whole_call_costs_nine_write_units_and_its_events_one_each() {
     let (dynamo, table) = table().await;
     let lead = lead(&"l".repeat(64));
     table.put_lead(&lead).await.unwrap();
-    let call = call(&lead.id, 1, CallState::InFlight);
+    let mut call = call(&lead.id, 1, CallState::InFlight);
+    call.called_by = "u".repeat(64).parse().unwrap();
     dynamo.meter().take();
 
     let mut whole = 0.0;

@@ -8,7 +8,7 @@ use domain::{
 };
 use dynamo::Dynamo;
 use jiff::Timestamp;
-use table::Table;
+use table::{EventOwner, RawEvent, Table};
 
 /// A database of its own, and the table in it.
 pub(crate) async fn table() -> (Dynamo, Table) {
@@ -70,5 +70,19 @@ pub(crate) fn sms(lead: &LeadId, n: i64, state: SmsState) -> Sms {
         attempt: u32::from(state == SmsState::InFlight),
         reason: None,
         progress: SmsProgress::new(state),
+    }
+}
+
+/// The n-th event of a call.
+pub(crate) fn raw_event(call: &Call, n: i64) -> RawEvent {
+    RawEvent {
+        owner: EventOwner::Call(call.locator.clone()),
+        purpose: "call".to_owned(),
+        hash: format!("{}-hash{n}", call.locator.lead_id),
+        received_at: at(n),
+        content_type: Some("application/x-www-form-urlencoded".to_owned()),
+        body: b"CallSid=abc123&Status=completed".to_vec(),
+        query: None,
+        handled: None,
     }
 }

@@ -3,5 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test's own values")]
 
 mod calls;
+mod contract;
+mod directory;
+mod events;
 mod given;
+mod idempotency;
+mod items;
+mod limits;
+mod open;
+mod quota;
+mod reports;
 mod sms;
