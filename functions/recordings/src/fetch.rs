@@ -12,7 +12,6 @@ use http::{
     },
 };
 use reqwest::{Client, ClientBuilder, dns::Resolve, redirect};
-use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
@@ -23,8 +22,8 @@ use crate::{
 /// Redirects that are followed (spec 3.3).
 const MOST_REDIRECTS: usize = 2;
 
-/// What may pass by without a byte of the recording arriving: until the first (spec 3.2), and between any two.
-pub const FIRST_BYTE_WITHIN: Duration = Duration::from_secs(30);
+/// What may pass between two bytes of a recording.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Of the browser's request, what the origin is told.
 const ASKED: [HeaderName; 2] = [RANGE, IF_RANGE];
@@ -95,9 +94,9 @@ pub enum FetchError {
     /// 404 or 410: no such file, or not yet.
     #[error("there is no file at the recording's address")]
     Missing,
-    /// The range lies outside of the file. Carries the origin's `Content-Range`, which tells the length.
+    /// 416: the range lies outside of the file.
     #[error("the range is outside of the recording")]
-    Range(Option<HeaderValue>),
+    Range,
     /// The answer is no audio, so it is not passed on: not every path of Exotel's hosts is a recording.
     #[error("what is at the recording's address is not audio")]
     NotAudio,
@@ -112,22 +111,20 @@ pub enum FetchError {
     Unreachable(#[source] reqwest::Error),
 }
 
-/// A client for recordings alone: https to public addresses, no proxy, no cookies, no redirects but those that [`Fetcher`] judges.
-/// `names` is asked for every connection; only its public answers are connected to.
-pub fn guarded_client(tls: ClientConfig, names: impl Resolve + 'static) -> ClientBuilder {
+/// A client for recordings alone: https to public addresses, no proxy, no redirects but those that [`Fetcher`] judges.
+/// `tls` brings the trusted roots; `names` is asked for every connection, and only its public answers are connected to.
+pub fn guarded_client(tls: ClientBuilder, names: impl Resolve + 'static) -> ClientBuilder {
     plain_client(tls)
         .https_only(true)
         .dns_resolver(PublicOnly::new(names))
 }
 
 /// The same without the address checks, for the origins that the local simulator adds.
-pub fn plain_client(tls: ClientConfig) -> ClientBuilder {
-    Client::builder()
-        .tls_backend_preconfigured(tls)
-        .redirect(redirect::Policy::none())
+pub fn plain_client(tls: ClientBuilder) -> ClientBuilder {
+    tls.redirect(redirect::Policy::none())
         .referer(false)
         .no_proxy()
-        .read_timeout(FIRST_BYTE_WITHIN)
+        .read_timeout(SILENCE)
         .http1_only()
         // One recording at a time per environment: nothing is gained by more, and each keeps its buffers.
         .pool_max_idle_per_host(1)
@@ -142,8 +139,6 @@ pub struct Fetcher {
     pub client: Client,
     /// From [`plain_client`]; used for the guard's extra origins alone.
     pub extra_client: Client,
-    /// Until the first byte, redirects included.
-    pub first_byte_within: Duration,
 }
 
 impl Fetcher {
@@ -154,13 +149,7 @@ impl Fetcher {
         access: Access<'_>,
         asked: &HeaderMap,
     ) -> Result<Opened, FetchError> {
-        let opening = async {
-            let response = self.follow(self.guard.admit(address)?, access, asked).await?;
-            opened(response).await
-        };
-        tokio::time::timeout(self.first_byte_within, opening)
-            .await
-            .unwrap_or(Err(FetchError::TimedOut))
+        opened(self.follow(self.guard.admit(address)?, access, asked).await?).await
     }
 
     async fn follow(
@@ -247,7 +236,7 @@ async fn opened(mut response: reqwest::Response) -> Result<Opened, FetchError> {
         200 | 206 => {}
         401 | 403 => return Err(FetchError::Denied(status)),
         404 | 410 => return Err(FetchError::Missing),
-        416 => return Err(FetchError::Range(response.headers().get(CONTENT_RANGE).cloned())),
+        416 => return Err(FetchError::Range),
         _ => return Err(FetchError::Status(status)),
     }
     let content_type = audio_type(response.headers(), response.url().path()).ok_or(FetchError::NotAudio)?;

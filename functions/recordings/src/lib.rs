@@ -4,3 +4,4 @@ pub mod addresses;
 pub mod fetch;
 pub mod guard;
 pub mod names;
+pub mod proxy;

@@ -9,7 +9,6 @@ use std::{
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -22,7 +21,10 @@ use recordings::{
     guard::Guard,
     names::PublicOnly,
 };
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{
+    Client, ClientBuilder,
+    dns::{Addrs, Name, Resolve, Resolving},
+};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
@@ -132,7 +134,7 @@ impl Internet {
             counts: Arc::clone(&self.counts),
         };
         // The product's filter first, then the way from public addresses to this machine.
-        let client = guarded_client(self.tls.clone(), self.clone())
+        let client = guarded_client(self.builder(), self.clone())
             .dns_resolver(Rerouted {
                 names: PublicOnly::new(names),
                 to: self.server,
@@ -143,12 +145,15 @@ impl Internet {
         Fetcher {
             guard: Guard::default(),
             client,
-            extra_client: plain_client(self.tls.clone())
+            extra_client: plain_client(self.builder())
                 .connector_layer(layer)
                 .build()
                 .unwrap(),
-            first_byte_within: Duration::from_secs(30),
         }
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        Client::builder().tls_backend_preconfigured(self.tls.clone())
     }
 
     /// Names looked up so far.

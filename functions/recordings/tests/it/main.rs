@@ -4,3 +4,4 @@
 mod fetching;
 mod hostile;
 mod internet;
+mod proxying;
