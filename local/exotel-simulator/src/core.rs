@@ -99,7 +99,8 @@ impl Core {
 
     /// How long simulated milliseconds really take.
     pub(crate) fn really(&self, simulated_ms: u64) -> Duration {
-        Duration::from_secs_f64(simulated_ms as f64 / 1_000.0 / self.options.speed)
+        Duration::try_from_secs_f64(simulated_ms as f64 / 1_000.0 / self.options.speed)
+            .unwrap_or(Duration::MAX)
     }
 
     /// Lets simulated time pass.

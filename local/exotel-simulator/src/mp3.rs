@@ -52,9 +52,14 @@ impl Sound {
     fn lines(self, index: u64) -> Vec<Option<u32>> {
         let turn = index / TURN_FRAMES % 2;
         let syllable = index / SYLLABLE_FRAMES;
-        let pitch = if turn == 0 { 8 } else { 15 };
-        let melody = [0, 2, 1, 3, 1, 0, 2][((syllable + self.variety) % 7) as usize];
-        let line = (index % SYLLABLE_FRAMES + 1 < SYLLABLE_FRAMES).then_some(pitch + melody);
+        let step = ((syllable + self.variety) % 7) as usize;
+        // Lines that the decoder's alias reduction leaves alone: away from the multiples of 18.
+        let pitch = if turn == 0 {
+            [6, 8, 7, 9, 7, 6, 8][step]
+        } else {
+            [26, 27, 27, 26, 27, 26, 27][step]
+        };
+        let line = (index % SYLLABLE_FRAMES + 1 < SYLLABLE_FRAMES).then_some(pitch);
         match (self.dual, turn) {
             (false, _) => vec![line],
             (true, 0) => vec![line, None],
@@ -122,9 +127,9 @@ fn granule_data(bits: &mut Bits, line: u32, phase: u64) {
     }
     // A steady tone in the middle of a line turns a quarter per granule, even and odd lines in opposite senses.
     let negative = if line.is_multiple_of(2) {
-        matches!(phase, 1 | 2)
-    } else {
         matches!(phase, 2 | 3)
+    } else {
+        matches!(phase, 1 | 2)
     };
     bits.push(u32::from(negative), 1);
 }
@@ -175,6 +180,69 @@ mod tests {
                 assert_eq!(sound.read(from as u64, length), whole.slice(from..from + length));
             }
         }
+    }
+
+    /// Decodes a sound and gives the samples of each channel.
+    fn decode(bytes: Bytes) -> Vec<Vec<f32>> {
+        use symphonia::core::audio::SampleBuffer;
+        use symphonia::core::io::MediaSourceStream;
+        let source = MediaSourceStream::new(Box::new(std::io::Cursor::new(bytes)), Default::default());
+        let probe = symphonia::default::get_probe();
+        let hint = symphonia::core::probe::Hint::new();
+        let mut file = probe
+            .format(&hint, source, &Default::default(), &Default::default())
+            .unwrap()
+            .format;
+        let codec = file.default_track().unwrap().codec_params.clone();
+        assert_eq!(codec.sample_rate, Some(32_000));
+        let mut decoder = symphonia::default::get_codecs()
+            .make(&codec, &Default::default())
+            .unwrap();
+        let mut channels = Vec::new();
+        while let Ok(packet) = file.next_packet() {
+            let frame = decoder.decode(&packet).unwrap();
+            let count = frame.spec().channels.count();
+            let mut samples = SampleBuffer::<f32>::new(frame.capacity() as u64, *frame.spec());
+            samples.copy_planar_ref(frame);
+            channels.resize(count, Vec::new());
+            let each = samples.samples().len() / count;
+            for (channel, part) in channels.iter_mut().zip(samples.samples().chunks(each)) {
+                channel.extend_from_slice(part);
+            }
+        }
+        channels
+    }
+
+    /// The share of a frequency in the energy of some samples.
+    fn share(samples: &[f32], hertz: f32) -> f32 {
+        let (mut re, mut im, mut energy) = (0.0_f32, 0.0_f32, 0.0_f32);
+        for (at, sample) in samples.iter().enumerate() {
+            let angle = std::f32::consts::TAU * hertz * at as f32 / 32_000.0;
+            re += sample * angle.cos();
+            im += sample * angle.sin();
+            energy += sample * sample;
+        }
+        2.0 * (re * re + im * im) / (energy * samples.len() as f32)
+    }
+
+    #[test]
+    fn a_decoder_hears_the_two_parties_take_turns() {
+        let sound = Sound {
+            variety: 0,
+            dual: true,
+        };
+        let channels = decode(sound.read(0, 288 * 112));
+        assert_eq!(channels.len(), 2);
+        assert_eq!(channels[0].len(), 112 * 1_152);
+        let silent = |samples: &[f32]| samples.iter().all(|sample| sample.abs() < 1e-3);
+        // The first syllable of each party, away from its edges.
+        let (left, right) = (1_152 * 2..1_152 * 4, 1_152 * 62..1_152 * 64);
+        let hertz = |line: f32| (line + 0.5) * 16_000.0 / 576.0;
+        assert!(share(&channels[0][left.clone()], hertz(6.0)) > 0.7);
+        assert!(silent(&channels[1][left]));
+        assert!(share(&channels[1][right.clone()], hertz(26.0)) > 0.7);
+        assert!(silent(&channels[0][right]));
+        assert_eq!(decode(MONO.read(0, 144 * 10)).len(), 1);
     }
 
     #[test]

@@ -231,8 +231,17 @@ fn callback(params: &Params) -> Result<Option<StatusCallback>, Refusal> {
         .iter()
         .filter(|(name, _)| name == "StatusCallbackEvents" || name.starts_with("StatusCallbackEvents["))
         .flat_map(|(_, value)| value.split(','))
-        .map(|event| event.trim().to_owned())
+        .map(str::trim)
         .filter(|event| !event.is_empty())
+        // One page of Exotel's documentation has this word.
+        .flat_map(|event| {
+            if event == "both" {
+                vec!["terminal", "answered"]
+            } else {
+                vec![event]
+            }
+        })
+        .map(str::to_owned)
         .collect();
     if let Some(event) = events
         .iter()

@@ -33,11 +33,11 @@ async fn metadata(
 
 fn describe(number: &str) -> Outcome {
     let number = Number::parse(number).ok_or_else(|| Refusal::invalid("The phone number is not valid"))?;
+    // Mobile numbers begin with 6 to 9; so does Bengaluru's 080, where ExoPhones like to live.
     let mobile = number
         .as_str()
-        .chars()
-        .nth(1)
-        .is_some_and(|digit| matches!(digit, '6'..='9'));
+        .strip_prefix('0')
+        .is_some_and(|rest| rest.starts_with(['6', '7', '8', '9']) && !rest.starts_with("80"));
     // The suffix that voice refuses for NDNC is the one on the registry.
     let dnd = if number.ends_with("0011") { "Yes" } else { "No" };
     let fields = vec![

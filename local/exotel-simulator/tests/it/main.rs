@@ -1,0 +1,17 @@
+//! The simulator as a client sees it: over HTTP.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy knows test functions, but not the functions that they share"
+)]
+
+mod access;
+mod callbacks;
+mod connect;
+mod details;
+mod faults;
+mod harness;
+mod list;
+mod program;
+mod recordings;
+mod sms;
