@@ -13,6 +13,9 @@ use crate::masking::mask_numbers;
 const LONGEST_MESSAGE: usize = 500;
 
 /// A request that did not come to a good end.
+///
+/// [`Error::is_retryable`], [`Error::may_have_reached_exotel`] and [`Error::is_refused_for_good`] exclude each other.
+/// None of them holds for [`Error::InvalidSettings`] and [`Error::InvalidRequest`]: nothing was sent, nor should it be.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -9,7 +9,7 @@ use crate::{Error, PhoneNumber};
 
 /// Reads circle, operator and do-not-disturb state of an Indian number.
 ///
-/// <https://developer.exotel.com/api/number-metadata>
+/// <https://support.exotel.com/support/articles/126130-metadata-about-a-phone-number>
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetNumber {
     /// The number, E.164 or national.

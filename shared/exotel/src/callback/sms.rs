@@ -10,7 +10,7 @@ use crate::{ExotelTime, PhoneNumber, SmsSid, SmsStatus};
 /// What one delivery callback of an SMS says. Exotel sends it once, at the end; sources name different fields beside
 /// sid and status, so all of them may be missing.
 ///
-/// <https://developer.exotel.com/api/send-sms-api-console>
+/// <https://developer.exotel.com/api-console/send-sms-api-console>
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SmsStatusCallback {
     /// Which SMS.

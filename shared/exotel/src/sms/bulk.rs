@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::send::{SmsOptions, check_body};
+use super::send::{SmsOptions, SmsType, check_body};
 use super::{Sms, read_sms};
 use crate::answer::{Answer, items};
 use crate::error::{Refusal, rest_exception};
@@ -15,7 +15,7 @@ const MOST_MESSAGES: usize = 100;
 
 /// Sends the same text to up to 100 receivers.
 ///
-/// <https://developer.exotel.com/api/sms>
+/// <https://support.exotel.com/support/solutions/articles/3000018232-bulk-sms-api>
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SendBulkSms {
     /// ExoPhone or sender id.
@@ -31,9 +31,7 @@ pub struct SendBulkSms {
 
 /// Sends up to 100 texts, each to its receiver.
 ///
-/// The field names (`Messages[0][To]`) follow field code and Exotel's error texts; its sources disagree.
-///
-/// <https://developer.exotel.com/api/sms>
+/// <https://developer.exotel.com/api/send-bulk-sms-with-dynamic-content>
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SendDynamicBulkSms {
     /// ExoPhone or sender id.
@@ -52,6 +50,28 @@ pub struct BulkMessage {
     pub to: PhoneNumber,
     /// The text.
     pub body: MessageBody,
+    /// Another sender for this one.
+    #[serde(default)]
+    pub from: Option<PhoneNumber>,
+    /// Another kind for this one.
+    #[serde(default)]
+    pub sms_type: Option<SmsType>,
+    /// Another DLT template for this one.
+    #[serde(default)]
+    pub dlt_template_id: Option<String>,
+}
+
+impl BulkMessage {
+    /// A message that takes sender, kind and template from the request.
+    pub fn new(to: impl Into<PhoneNumber>, body: impl Into<MessageBody>) -> Self {
+        Self {
+            to: to.into(),
+            body: body.into(),
+            from: None,
+            sms_type: None,
+            dlt_template_id: None,
+        }
+    }
 }
 
 /// What became of one message of a bulk request, in the answer's order.
@@ -117,8 +137,12 @@ impl Request for SendDynamicBulkSms {
         let mut form = FieldWriter::default();
         form.set("From", self.from.as_str());
         for (n, message) in self.messages.iter().enumerate() {
-            form.set(format!("Messages[{n}][To]"), message.to.as_str())
-                .set(format!("Messages[{n}][Body]"), message.body.as_str());
+            let name = |field: &str| format!("Messages[{n}][{field}]");
+            form.set(name("To"), message.to.as_str())
+                .set(name("Body"), message.body.as_str())
+                .set_some(name("From"), message.from.as_deref())
+                .set_some(name("SmsType"), message.sms_type)
+                .set_some(name("DltTemplateId"), message.dlt_template_id.as_deref());
         }
         self.options.write(&mut form);
         Some(form.finish())
@@ -229,10 +253,7 @@ mod tests {
                 .join(" ")
         };
         assert_eq!(names(bulk().form().unwrap()), "From To[0] To[1] Body");
-        let messages = vec![BulkMessage {
-            to: "+919811100002".into(),
-            body: "Hi".into(),
-        }];
+        let messages = vec![BulkMessage::new("+919811100002", "Hi")];
         let dynamic = SendDynamicBulkSms {
             from: "ACMEIN".into(),
             messages,

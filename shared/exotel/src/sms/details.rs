@@ -13,7 +13,7 @@ const NOTHING_FOUND: &str = "No matching results";
 
 /// Reads one SMS. An unknown one is [`Error::NotFound`], although Exotel answers it with 200.
 ///
-/// <https://developer.exotel.com/api/sms>
+/// <https://developer.exotel.com/api/sms-details>
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetSms {
     /// Which SMS.

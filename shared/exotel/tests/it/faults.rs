@@ -88,18 +88,13 @@ impl Resolve for Names {
 
 #[tokio::test]
 async fn an_unknown_host_was_not_sent() {
-    let http = http_builder()
-        .no_proxy()
-        .dns_resolver(Names::Unknown)
-        .build()
-        .unwrap();
+    let http = http_builder().dns_resolver(Names::Unknown).build().unwrap();
     assert!(was_not_sent(&failure(&client_at(SINGAPORE, http)).await));
 }
 
 #[tokio::test]
 async fn a_timeout_while_connecting_was_not_sent() {
     let connecting = http_builder()
-        .no_proxy()
         .dns_resolver(Names::NeverAnswer)
         .connect_timeout(Duration::from_millis(20));
     assert!(was_not_sent(
@@ -120,11 +115,7 @@ async fn silence_after_the_request_leaves_the_call_open() {
 #[tokio::test]
 async fn a_timeout_of_the_whole_request_leaves_the_call_open_even_while_connecting() {
     // Nothing tells it apart from a timeout after sending: the cautious answer is the right one.
-    let http = http_builder()
-        .no_proxy()
-        .dns_resolver(Names::NeverAnswer)
-        .build()
-        .unwrap();
+    let http = http_builder().dns_resolver(Names::NeverAnswer).build().unwrap();
     let client = client_at(SINGAPORE, http).with_timeout(Duration::from_millis(20));
     assert!(is_open(&failure(&client).await));
 }

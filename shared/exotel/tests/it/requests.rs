@@ -72,10 +72,7 @@ async fn paths_keep_exotels_upper_and_lower_case() {
         .uri,
         format!("/v1/Accounts/acme1/SMS/Messages/{sid}.json").as_str()
     );
-    let messages = vec![BulkMessage {
-        to: "+919811100002".into(),
-        body: "Hi".into(),
-    }];
+    let messages = vec![BulkMessage::new("+919811100002", "Hi")];
     let bulk = SendDynamicBulkSms {
         from: "ACMEIN".into(),
         messages,

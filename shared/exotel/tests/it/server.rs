@@ -128,5 +128,5 @@ pub(crate) fn http_builder() -> reqwest::ClientBuilder {
             .install_default()
             .unwrap()
     });
-    reqwest::Client::builder()
+    reqwest::Client::builder().no_proxy()
 }
