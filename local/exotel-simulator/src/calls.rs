@@ -348,6 +348,7 @@ impl Line {
             ready: self.core.ahead(call.plan.recording_ms),
             redirect_to: call.plan.recording.redirect_to.clone(),
             hops: call.plan.recording.hops.unwrap_or(1),
+            cut_at: call.plan.recording.cut_at,
             id,
         })
     }

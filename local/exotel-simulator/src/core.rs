@@ -105,8 +105,9 @@ impl Core {
 
     /// Lets simulated time pass.
     pub(crate) async fn pass(&self, simulated_ms: u64) {
-        if simulated_ms > 0 {
-            tokio::time::sleep(self.really(simulated_ms)).await;
+        match self.really(simulated_ms) {
+            Duration::ZERO => tokio::task::yield_now().await,
+            wait => tokio::time::sleep(wait).await,
         }
     }
 

@@ -1,7 +1,5 @@
 //! Everything that happened, in order: requests received, numbers rung, callbacks made.
 
-use std::collections::VecDeque;
-
 use jiff::Timestamp;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -131,27 +129,29 @@ pub struct Callback {
 /// The journal.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    entries: VecDeque<Entry>,
+    entries: Vec<Entry>,
     last: u64,
 }
 
 impl Journal {
     pub(crate) fn push(&mut self, at: Timestamp, limit: usize, event: Event) -> u64 {
         self.last += 1;
-        while self.entries.len() >= limit.max(1) {
-            self.entries.pop_front();
-        }
-        self.entries.push_back(Entry {
+        self.entries.push(Entry {
             id: self.last,
             at,
             event,
         });
+        // Let it grow by a quarter before the oldest go, so that they need not be moved out one by one.
+        let limit = limit.max(1);
+        if self.entries.len() > limit + limit / 4 {
+            self.entries.drain(..self.entries.len() - limit);
+        }
         self.last
     }
 
     /// The entry of that id, unless it has been cleared.
     pub(crate) fn entry(&mut self, id: u64) -> Option<&mut Event> {
-        let first = self.entries.front()?.id;
+        let first = self.entries.first()?.id;
         let at = usize::try_from(id.checked_sub(first)?).ok()?;
         self.entries.get_mut(at).map(|entry| &mut entry.event)
     }
@@ -160,8 +160,8 @@ impl Journal {
         self.entries.clear();
     }
 
-    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 }
 
@@ -228,7 +228,7 @@ mod tests {
             journal.push(Timestamp::UNIX_EPOCH, 2, dial(sid));
         }
         assert_eq!(
-            journal.entries().map(|entry| entry.id).collect::<Vec<_>>(),
+            journal.entries().iter().map(|entry| entry.id).collect::<Vec<_>>(),
             [2, 3]
         );
         assert!(journal.entry(1).is_none());

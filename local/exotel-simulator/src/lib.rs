@@ -125,7 +125,7 @@ impl Handle {
 
     /// Everything in the journal, oldest first.
     pub fn journal(&self) -> Vec<Entry> {
-        self.core.read(|state| state.journal.entries().cloned().collect())
+        self.core.read(|state| state.journal.entries().to_vec())
     }
 
     /// The requests in the journal.
@@ -134,6 +134,7 @@ impl Handle {
             state
                 .journal
                 .entries()
+                .iter()
                 .filter_map(|entry| entry.request().cloned())
                 .collect()
         })
@@ -145,6 +146,7 @@ impl Handle {
             state
                 .journal
                 .entries()
+                .iter()
                 .filter_map(|entry| entry.callback().cloned())
                 .collect()
         })
@@ -156,6 +158,7 @@ impl Handle {
             state
                 .journal
                 .entries()
+                .iter()
                 .filter_map(|entry| entry.dial().cloned())
                 .collect()
         })
@@ -193,9 +196,7 @@ impl Handle {
 
     /// Waits until the journal is as wanted. Never gives up: put a timeout around it where that may happen.
     pub async fn journal_until(&self, mut wanted: impl FnMut(&[Entry]) -> bool) {
-        self.core
-            .until(|state| wanted(&state.journal.entries().cloned().collect::<Vec<_>>()))
-            .await;
+        self.core.until(|state| wanted(state.journal.entries())).await;
     }
 
     /// Waits until the calls are as wanted.

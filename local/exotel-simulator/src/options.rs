@@ -104,7 +104,7 @@ pub struct Options {
     pub public_url: Option<String>,
     /// The accounts; the first is the one that `/_sim` speaks of when none is named.
     pub accounts: Vec<Account>,
-    /// How many times faster than life simulated durations pass; 1 is natural.
+    /// How many times faster than life simulated durations pass; 1 is natural, `f64::INFINITY` waits for nothing.
     pub speed: f64,
     /// Simulated durations; each call and message may override its own.
     pub timings: Timings,

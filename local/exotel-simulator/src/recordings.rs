@@ -31,6 +31,7 @@ pub(crate) struct Recording {
     pub(crate) ready: Timestamp,
     pub(crate) redirect_to: Option<String>,
     pub(crate) hops: u32,
+    pub(crate) cut_at: Option<u64>,
 }
 
 fn kind_path(kind: RecordingKind) -> &'static str {
@@ -256,7 +257,7 @@ fn send(exchange: &Exchange, recording: &Recording) -> Response {
             return response;
         }
     };
-    let mut response = Response::new(Body::from_stream(bytes_of(recording.sound, first, length)));
+    let mut response = Response::new(Body::from_stream(bytes_of(recording.clone(), first, length)));
     *response.status_mut() = status;
     if status == StatusCode::PARTIAL_CONTENT {
         set(
@@ -281,15 +282,31 @@ fn set(response: &mut Response, name: header::HeaderName, value: String) {
     response.headers_mut().insert(name, value);
 }
 
+/// The bytes of a part, a chunk at a time; an error, which ends the connection, where the recording is to break off.
 fn bytes_of(
-    sound: Sound,
+    recording: Recording,
     first: u64,
     length: u64,
-) -> impl stream::Stream<Item = Result<Bytes, std::convert::Infallible>> {
-    stream::unfold((first, length), move |(at, left)| async move {
-        let take = left.min(CHUNK_BYTES);
-        let chunk = usize::try_from(take).expect("a chunk fits in memory");
-        (take > 0).then(|| (Ok(sound.read(at, chunk)), (at + take, left - take)))
+) -> impl stream::Stream<Item = std::io::Result<Bytes>> {
+    stream::unfold((recording, 0), move |(recording, sent)| async move {
+        let left = recording
+            .cut_at
+            .map_or(length, |cut| cut.min(length))
+            .saturating_sub(sent);
+        let chunk = usize::try_from(left.min(CHUNK_BYTES)).expect("a chunk fits in memory");
+        if chunk > 0 {
+            let bytes = recording.sound.read(first + sent, chunk);
+            return Some((Ok(bytes), (recording, sent + left.min(CHUNK_BYTES))));
+        }
+        if sent == length {
+            return None;
+        }
+        // A pause lets the server send what it has before it learns that there is no more.
+        tokio::task::yield_now().await;
+        Some((
+            Err(std::io::Error::other("the recording breaks off here")),
+            (recording, length),
+        ))
     })
 }
 

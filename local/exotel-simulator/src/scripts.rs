@@ -111,6 +111,8 @@ pub struct RecordingScript {
     pub redirect_to: Option<String>,
     /// For `redirect`: how many hops before the file (1).
     pub hops: Option<u32>,
+    /// The connection breaks off after so many bytes of the answer.
+    pub cut_at: Option<u64>,
     /// `false`: the callback's `RecordingUrl` is empty, only the details carry it.
     pub in_callback: Option<bool>,
 }
@@ -337,6 +339,10 @@ impl Script {
                 in_callback: Some(false),
                 ..Default::default()
             }),
+            "0050" => Self::recording(RecordingScript {
+                cut_at: Some(100_000),
+                ..Default::default()
+            }),
             _ => Self::default(),
         }
     }
@@ -364,6 +370,7 @@ impl Script {
                     bytes: recording.bytes.or(recording_below.bytes),
                     redirect_to: recording.redirect_to.or(recording_below.redirect_to),
                     hops: recording.hops.or(recording_below.hops),
+                    cut_at: recording.cut_at.or(recording_below.cut_at),
                     in_callback: recording.in_callback.or(recording_below.in_callback),
                 },
             },
@@ -501,6 +508,25 @@ mod tests {
             Some(23_010),
             "0005 is a suffix of its own"
         );
+    }
+
+    #[test]
+    fn the_readmes_table_holds_every_suffix_and_no_other() {
+        let readme = include_str!("../README.md");
+        let rows = readme
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split_once(" |"));
+        let listed: Vec<&str> = rows
+            .map(|(suffix, _)| suffix)
+            .filter(|suffix| suffix.parse::<u32>().is_ok())
+            .collect();
+        assert!(listed.contains(&"0001"));
+        for number in 0..10_000 {
+            let digits = format!("{number:04}");
+            let special = suffix(&format!("+91981111{digits}")) != Script::default();
+            let in_table = listed.contains(&digits.as_str()) && digits != "0001";
+            assert_eq!(special, in_table, "{digits}");
+        }
     }
 
     #[test]

@@ -75,6 +75,7 @@ async fn journal(State(core): State<Shared>, Query(filter): Query<Filter>) -> Js
         state
             .journal
             .entries()
+            .iter()
             .filter(|entry| filter.matches(entry))
             .take(limit)
             .cloned()

@@ -137,6 +137,24 @@ impl Api {
         })
     }
 
+    /// How many bytes of an answer arrive, and whether it breaks off.
+    pub(crate) async fn get_broken(&self, url: &str) -> (usize, bool) {
+        let request = Request::get(url).header(header::AUTHORIZATION, self.basic.as_deref().unwrap());
+        let response = self
+            .client
+            .request(request.body(Full::default()).unwrap())
+            .await
+            .unwrap();
+        let (mut body, mut received) = (response.into_body(), 0);
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => received += frame.data_ref().map_or(0, Bytes::len),
+                Err(_) => return (received, true),
+            }
+        }
+        (received, false)
+    }
+
     pub(crate) async fn get(&self, target: &str) -> Answer {
         self.try_send("GET", target, &[], "").await.unwrap()
     }

@@ -245,3 +245,26 @@ async fn a_large_recording_has_the_size_that_was_asked_for() {
     let url = record(&handle, &api, "+919811109999", &[]).await;
     assert_eq!(api.get(&url).await.body.len(), 1_000_001);
 }
+
+#[tokio::test]
+async fn a_recording_can_break_off() {
+    let (handle, api) = start(at_once()).await;
+    let url = record(&handle, &api, "+919811100050", &[]).await;
+    let head = api.try_send("HEAD", &url, &[], "").await.unwrap();
+    assert_eq!(
+        head.header(header::CONTENT_LENGTH),
+        (37_000_usize.div_ceil(36) * 144).to_string()
+    );
+    let (received, broken) = api.get_broken(&url).await;
+    assert!(broken, "the client is told");
+    assert!((1..=100_000).contains(&received), "{received}");
+    let early = api
+        .try_send("GET", &url, &[("range", "bytes=0-999")], "")
+        .await
+        .unwrap();
+    assert_eq!(
+        (early.status, early.body.len()),
+        (206, 1_000),
+        "before the break all is well"
+    );
+}
