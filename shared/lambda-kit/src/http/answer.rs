@@ -1,15 +1,12 @@
 //! Answers: JSON in camelCase (the types say so), lists with a cursor, redirects.
 
-use lambda_http::{
-    Body,
-    http::{HeaderValue, StatusCode, header},
-};
+use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::Problem;
 
-/// An answer to API Gateway, its body in memory.
-pub type Response = lambda_http::Response<Body>;
+/// An answer to API Gateway, its body text in memory; an empty text is no body.
+pub type Response = http::Response<String>;
 
 /// A JSON answer.
 ///
@@ -18,7 +15,7 @@ pub type Response = lambda_http::Response<Body>;
 pub fn json<T: Serialize>(status: u16, body: &T) -> Result<Response, Problem> {
     let status = StatusCode::from_u16(status).map_err(Problem::internal)?;
     let body = serde_json::to_string(body).map_err(Problem::internal)?;
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response
         .headers_mut()
@@ -49,7 +46,7 @@ pub fn list<T: Serialize>(items: &[T], next_cursor: Option<&str>) -> Result<Resp
 /// # Errors
 /// A 500 when `status` is none.
 pub fn empty(status: u16) -> Result<Response, Problem> {
-    let mut response = Response::new(Body::Empty);
+    let mut response = Response::new(String::new());
     *response.status_mut() = StatusCode::from_u16(status).map_err(Problem::internal)?;
     Ok(response)
 }
@@ -79,7 +76,7 @@ mod tests {
             (None, r#"{"items":[1,2],"nextCursor":null}"#),
         ] {
             let response = list(&[1, 2], cursor).unwrap();
-            assert_eq!(response.body(), &Body::from(text));
+            assert_eq!(response.body(), text);
             assert_eq!(response.headers()["content-type"], "application/json");
         }
     }

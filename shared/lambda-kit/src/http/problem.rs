@@ -1,9 +1,6 @@
 //! What went wrong, told to the caller as `application/problem+json` (RFC 9457).
 
-use lambda_http::{
-    Body,
-    http::{HeaderValue, StatusCode, header},
-};
+use http::{HeaderValue, StatusCode, header};
 use problem_details::ProblemDetails;
 use serde::Serialize;
 
@@ -147,7 +144,7 @@ impl Problem {
             .with_detail(self.detail)
             .with_extensions(extensions);
         let body = serde_json::to_string(&details).expect("a problem serialises to JSON");
-        let mut response = Response::new(Body::from(body));
+        let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(
@@ -207,10 +204,7 @@ mod tests {
         let response = Problem::bad_field("phone", "The number is not valid.").into_response("req-1");
         assert_eq!(response.status(), 400);
         assert_eq!(response.headers()["content-type"], "application/problem+json");
-        let Body::Text(body) = response.body() else {
-            panic!("no text")
-        };
-        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        let body: serde_json::Value = serde_json::from_str(response.body()).unwrap();
         assert_eq!(
             body,
             serde_json::json!({"status": 400, "title": "Bad Request", "detail": "The number is not valid.",

@@ -1,10 +1,15 @@
 //! Requests: what a handler asks of one, each answer checked.
 
-use std::{fmt::Display, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display},
+    str::FromStr,
+};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::access::Role;
-use lambda_http::{Body, RequestExt, http::HeaderMap, request::RequestContext};
-use serde::de::DeserializeOwned;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::Problem;
 use crate::{Error, capability::SigningKeys};
@@ -77,13 +82,92 @@ impl FromStr for IdempotencyKey {
     }
 }
 
-/// A request from API Gateway's HTTP API or a Function URL.
-#[derive(Debug)]
-pub struct Request(lambda_http::Request);
+/// An event of payload format 2.0, as far as we read it. `lambda_http` has types for it, and panics on a query or
+/// path that is no URI (`?a="`), which anybody can send.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    #[serde(default)]
+    route_key: Option<String>,
+    #[serde(default)]
+    raw_path: String,
+    #[serde(default)]
+    raw_query_string: String,
+    #[serde(default)]
+    headers: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    path_parameters: Option<BTreeMap<String, String>>,
+    request_context: RequestContext,
+    #[serde(default)]
+    body: Option<String>,
+    #[serde(default)]
+    is_base64_encoded: bool,
+}
 
-impl From<lambda_http::Request> for Request {
-    fn from(request: lambda_http::Request) -> Self {
-        Self(request)
+#[derive(Deserialize)]
+struct RequestContext {
+    http: HttpContext,
+}
+
+#[derive(Deserialize)]
+struct HttpContext {
+    method: String,
+}
+
+/// A request from API Gateway's HTTP API or a Function URL. Its `Debug` shows no body, header or query: they hold
+/// people's numbers and tokens.
+#[derive(Deserialize)]
+#[serde(from = "Event")]
+pub struct Request {
+    id: String,
+    method: String,
+    route_key: Option<String>,
+    raw_path: String,
+    raw_query: String,
+    headers: HeaderMap,
+    path_parameters: BTreeMap<String, String>,
+    body: Vec<u8>,
+}
+
+impl From<Event> for Request {
+    fn from(event: Event) -> Self {
+        let header = |(name, value): (String, String)| {
+            Some((
+                HeaderName::try_from(name).ok()?,
+                HeaderValue::try_from(value).ok()?,
+            ))
+        };
+        let text = event.body.unwrap_or_default();
+        let decoded = if event.is_base64_encoded {
+            STANDARD.decode(&text).ok()
+        } else {
+            None
+        };
+        Self {
+            id: "-".to_owned(),
+            method: event.request_context.http.method.to_ascii_uppercase(),
+            route_key: event.route_key,
+            raw_path: event.raw_path,
+            raw_query: event.raw_query_string,
+            headers: event
+                .headers
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(header)
+                .collect(),
+            path_parameters: event.path_parameters.unwrap_or_default(),
+            body: decoded.unwrap_or_else(|| text.into_bytes()),
+        }
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("id", &self.id)
+            .field("route", &self.route())
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,51 +177,48 @@ impl Request {
     /// # Errors
     /// When it is no event of payload format 2.0.
     pub fn from_event(event: &str) -> Result<Self, serde_json::Error> {
-        lambda_http::request::from_str(event).map(Self)
+        serde_json::from_str(event)
+    }
+
+    pub(super) fn with_id(self, id: String) -> Self {
+        Self { id, ..self }
     }
 
     /// The invocation's id, under which its log lines are found; `-` outside of Lambda.
     pub fn id(&self) -> &str {
-        self.0
-            .lambda_context_ref()
-            .map_or("-", |context| &context.request_id)
+        &self.id
     }
 
     /// The headers.
     pub fn headers(&self) -> &HeaderMap {
-        self.0.headers()
+        &self.headers
     }
 
-    /// A header's value, when it is text.
+    /// A header's value, when it is visible ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.0.headers().get(name)?.to_str().ok()
+        self.headers.get(name)?.to_str().ok()
     }
 
-    /// The path as the caller wrote it, not decoded.
+    /// The path as API Gateway gives it.
     pub fn raw_path(&self) -> &str {
-        self.0.raw_http_path()
+        &self.raw_path
     }
 
     /// The query as the caller wrote it, not decoded; empty when there is none.
     pub fn raw_query(&self) -> &str {
-        self.0.uri().query().unwrap_or_default()
+        &self.raw_query
     }
 
     /// The route that API Gateway matched; for a Function URL and `$default`, method and path as they are.
     pub fn route(&self) -> Route<'_> {
-        let key = match self.0.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => context.route_key.as_deref(),
-            _ => None,
-        };
-        let (method, path) = key
+        let own = (self.method.as_str(), self.raw_path.as_str());
+        let (method, path) = self
+            .route_key
+            .as_deref()
             .and_then(|key| key.split_once(' '))
-            .unwrap_or((self.0.method().as_str(), self.raw_path()));
+            .unwrap_or(own);
         // `ANY /path` matches all methods: the request says which one it was.
-        let method = if method == "ANY" {
-            self.0.method().as_str()
-        } else {
-            method
-        };
+        let method = if method == "ANY" { &self.method } else { method };
         let behind = |prefix| {
             path.strip_prefix(prefix)
                 .filter(|rest: &&str| rest.is_empty() || rest.starts_with('/'))
@@ -154,9 +235,10 @@ impl Request {
     /// # Errors
     /// A 400 naming it when it cannot be read as a `T`.
     pub fn path<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, Problem> {
-        let parameters = self.0.path_parameters_ref();
-        let text = parameters
-            .and_then(|parameters| parameters.first(name))
+        let text = self
+            .path_parameters
+            .get(name)
+            .map(String::as_str)
             .unwrap_or_default();
         text.parse()
             .map_err(|err: T::Err| Problem::bad_field(name, format!("{name} cannot be used: {err}.")))
@@ -167,11 +249,9 @@ impl Request {
     /// # Errors
     /// A 400 naming it when it cannot be read as a `T`.
     pub fn query<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
-        let parameters = self.0.query_string_parameters_ref();
-        match parameters
-            .and_then(|parameters| parameters.first(name))
-            .filter(|text| !text.is_empty())
-        {
+        let mut parameters = form_urlencoded::parse(self.raw_query.as_bytes());
+        let given = parameters.find(|(key, _)| key == name).map(|(_, text)| text);
+        match given.filter(|text| !text.is_empty()) {
             None => Ok(None),
             Some(text) => text
                 .parse()
@@ -210,7 +290,7 @@ impl Request {
     /// # Errors
     /// A 400 naming it when it is empty, too long or not visible ASCII.
     pub fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Problem> {
-        let Some(value) = self.0.headers().get("idempotency-key") else {
+        let Some(value) = self.headers.get("idempotency-key") else {
             return Ok(None);
         };
         value
@@ -231,15 +311,10 @@ impl Request {
     /// # Errors
     /// A 413 when there are more than `limit_bytes`.
     pub fn bytes(&self, limit_bytes: usize) -> Result<&[u8], Problem> {
-        let body: &[u8] = match self.0.body() {
-            Body::Text(text) => text.as_bytes(),
-            Body::Binary(bytes) => bytes,
-            _ => &[],
-        };
-        if body.len() > limit_bytes {
+        if self.body.len() > limit_bytes {
             Err(Problem::too_large(limit_bytes))
         } else {
-            Ok(body)
+            Ok(&self.body)
         }
     }
 

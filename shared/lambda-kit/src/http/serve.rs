@@ -1,13 +1,12 @@
 //! The loop of an HTTP function: request in, answer or problem out, with CORS headers.
 
-use std::{convert::Infallible, fmt::Debug};
+use std::{collections::BTreeMap, convert::Infallible};
 
 use bytes::Bytes;
-use http_body_util::{Either, Full};
-use lambda_http::{
-    Body, Error as BoxError,
-    http::{HeaderMap, HeaderValue, Method, header},
-};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyDataStream, Either, Full};
+use lambda_runtime::{Error as BoxError, LambdaEvent, MetadataPrelude, StreamResponse, service_fn};
+use serde::Serialize;
 
 use super::{Problem, Request, Response};
 use crate::config::CorsConfig;
@@ -26,24 +25,54 @@ const PREFLIGHT_SECS: HeaderValue = HeaderValue::from_static("7200");
 ///
 /// # Errors
 /// When the Runtime API cannot be reached.
-pub async fn serve<F, Fut>(cors: &CorsConfig, handle: F) -> Result<(), BoxError>
-where
-    F: Fn(Request) -> Fut + Sync,
-    Fut: Future<Output = Result<Response, Problem>> + Send,
-{
+pub async fn serve(
+    cors: &CorsConfig,
+    handle: impl AsyncFn(Request) -> Result<Response, Problem>,
+) -> Result<(), BoxError> {
     let handle = &handle;
-    let service = move |request: lambda_http::Request| async move {
-        Ok::<_, Infallible>(answer(cors, request.into(), handle).await)
+    let service = move |event: LambdaEvent<Request>| async move {
+        let request = event.payload.with_id(event.context.request_id);
+        Ok::<_, Infallible>(Payload::from(answer(cors, request, handle).await))
     };
-    lambda_http::run(lambda_http::service_fn(service)).await
+    lambda_runtime::run(service_fn(service)).await
+}
+
+/// An answer in payload format 2.0. Several headers of one name are joined: that format has no other way.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Payload {
+    status_code: u16,
+    headers: BTreeMap<String, String>,
+    body: String,
+    is_base64_encoded: bool,
+}
+
+impl From<Response> for Payload {
+    fn from(response: Response) -> Self {
+        let mut headers: BTreeMap<String, String> = BTreeMap::new();
+        for (name, value) in response.headers() {
+            let joined = headers.entry(name.as_str().to_owned()).or_default();
+            if !joined.is_empty() {
+                joined.push_str(", ");
+            }
+            joined.push_str(&String::from_utf8_lossy(value.as_bytes()));
+        }
+        let status_code = response.status().as_u16();
+        Self {
+            status_code,
+            headers,
+            body: response.into_body(),
+            is_base64_encoded: false,
+        }
+    }
 }
 
 /// One request's answer, as [`serve`] gives it: preflights answered, problems and CORS headers written.
-pub async fn answer<F, Fut>(cors: &CorsConfig, request: Request, handle: F) -> Response
-where
-    F: Fn(Request) -> Fut,
-    Fut: Future<Output = Result<Response, Problem>>,
-{
+pub async fn answer(
+    cors: &CorsConfig,
+    request: Request,
+    handle: impl AsyncFn(Request) -> Result<Response, Problem>,
+) -> Response {
     let caller = Caller::of(&request);
     let mut response = if caller.asks_first {
         preflight()
@@ -60,34 +89,51 @@ where
 ///
 /// # Errors
 /// When the Runtime API cannot be reached.
-pub async fn serve_streaming<F, Fut, B>(cors: &CorsConfig, handle: F) -> Result<(), BoxError>
+pub async fn serve_streaming<B>(
+    cors: &CorsConfig,
+    handle: impl AsyncFn(Request) -> Result<http::Response<B>, Problem>,
+) -> Result<(), BoxError>
 where
-    F: Fn(Request) -> Fut + Sync,
-    Fut: Future<Output = Result<lambda_http::Response<B>, Problem>> + Send,
-    B: http_body::Body<Data = Bytes, Error: Into<BoxError> + Debug + Send> + Unpin + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,
 {
     let handle = &handle;
-    let service = move |request: lambda_http::Request| async move {
-        let request = Request::from(request);
-        let caller = Caller::of(&request);
-        let refused = |response: Response| {
-            response.map(|body| match body {
-                Body::Text(text) => Either::Right(Full::from(text)),
-                _ => Either::Right(Full::default()),
-            })
-        };
-        let mut response = if caller.asks_first {
-            refused(preflight())
-        } else {
-            match handle(request).await {
-                Ok(response) => response.map(Either::Left),
-                Err(problem) => refused(caller.refuse(problem)),
-            }
-        };
-        caller.allow(cors, response.headers_mut());
-        Ok::<_, Infallible>(response)
+    let service = move |event: LambdaEvent<Request>| async move {
+        let request = event.payload.with_id(event.context.request_id);
+        Ok::<_, Infallible>(stream(answer_streaming(cors, request, handle).await))
     };
-    lambda_http::run_with_streaming_response(lambda_http::service_fn(service)).await
+    lambda_runtime::run(service_fn(service)).await
+}
+
+async fn answer_streaming<B>(
+    cors: &CorsConfig,
+    request: Request,
+    handle: impl AsyncFn(Request) -> Result<http::Response<B>, Problem>,
+) -> http::Response<Either<B, Full<Bytes>>> {
+    let caller = Caller::of(&request);
+    let whole = |response: Response| response.map(|text| Either::Right(Full::from(text)));
+    let mut response = if caller.asks_first {
+        whole(preflight())
+    } else {
+        match handle(request).await {
+            Ok(response) => response.map(Either::Left),
+            Err(problem) => whole(caller.refuse(problem)),
+        }
+    };
+    caller.allow(cors, response.headers_mut());
+    response
+}
+
+fn stream<B>(response: http::Response<B>) -> StreamResponse<BodyDataStream<B>> {
+    let (parts, body) = response.into_parts();
+    let metadata_prelude = MetadataPrelude {
+        status_code: parts.status,
+        headers: parts.headers,
+        cookies: Vec::new(),
+    };
+    StreamResponse {
+        metadata_prelude,
+        stream: BodyDataStream::new(body),
+    }
 }
 
 /// What must be known of a request after the handler has had it.
@@ -140,7 +186,7 @@ impl Caller {
 }
 
 fn preflight() -> Response {
-    let mut response = Response::new(Body::Empty);
-    *response.status_mut() = lambda_http::http::StatusCode::NO_CONTENT;
+    let mut response = Response::new(String::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
