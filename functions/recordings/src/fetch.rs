@@ -25,6 +25,9 @@ const MOST_REDIRECTS: usize = 2;
 /// What may pass between two bytes of a recording.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// Bytes handed on at a time.
+const PIECE: usize = 16 * 1024;
+
 /// Of the browser's request, what the origin is told.
 const ASKED: [HeaderName; 2] = [RANGE, IF_RANGE];
 
@@ -261,11 +264,22 @@ async fn opened(mut response: reqwest::Response) -> Result<Opened, FetchError> {
             }
         }
     });
+    let body = stream::iter(first)
+        .chain(rest)
+        .flat_map(|chunk| stream::iter(pieces(chunk)));
     Ok(Opened {
         status,
         headers,
-        body: stream::iter(first).chain(rest).boxed(),
+        body: body.boxed(),
     })
+}
+
+/// The chunk in copies of a few kilobytes. A chunk as it was read pins the whole buffer it was read into, up to 400 KB, and the
+/// way to the browser keeps some 16 of whatever it is given.
+fn pieces(chunk: Bytes) -> impl Iterator<Item = Bytes> {
+    (0..chunk.len())
+        .step_by(PIECE)
+        .map(move |at| Bytes::copy_from_slice(&chunk[at..chunk.len().min(at + PIECE)]))
 }
 
 /// The content type to pass on; `None` when the answer is something else than audio (an error page, an API's JSON). S3 has no type for many files, so there the file's name tells.

@@ -293,6 +293,8 @@ fn escapes_a_separator(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn admit(address: &str) -> Result<Admitted, Refusal> {
@@ -459,5 +461,54 @@ mod tests {
         assert_eq!(to("//169.254.169.254/latest"), Err(Refusal::AddressLiteral));
         assert_eq!(to("https://evil.example/b.mp3"), Err(Refusal::Host));
         assert_eq!(to("/\\evil.example/b.mp3"), Err(Refusal::Characters));
+    }
+
+    /// Addresses out of the parts that honest and hostile ones are made of.
+    fn assembled() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            Just("https://".to_owned()),
+            Just("http://".to_owned()),
+            Just("recordings.exotel.com".to_owned()),
+            Just(".exotel.in".to_owned()),
+            Just("s3-ap-southeast-1.amazonaws.com".to_owned()),
+            Just("exotelrecordings".to_owned()),
+            Just("evil.example".to_owned()),
+            Just("127.0.0.1".to_owned()),
+            "[-./\\\\:@#?%&=_a-z0-9]{0,3}",
+            "\\PC{0,2}",
+        ];
+        // Without an honest beginning hardly one in a hundred would be admitted, and the properties would say little.
+        let beginning = prop_oneof![
+            Just("https://recordings.exotel.com"),
+            Just("http://a.exotel.in/b"),
+            Just("https://s3-ap-southeast-1.amazonaws.com/exotelrecordings/"),
+            Just(""),
+        ];
+        (beginning, prop::collection::vec(part, 0..6))
+            .prop_map(|(beginning, parts)| beginning.to_owned() + &parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_admitted_leads_to_exotel_over_https(address in assembled()) {
+            if let Ok(Admitted { url, place }) = admit(&address) {
+                prop_assert_eq!((url.scheme(), url.port(), url.username(), url.password(), url.fragment()), ("https", None, "", None, None));
+                let host = url.host_str().unwrap();
+                match place {
+                    Place::Exotel => prop_assert!(host.ends_with(".exotel.com") || host.ends_with(".exotel.in")),
+                    Place::Bucket => prop_assert!(host.ends_with(".amazonaws.com") && address.contains("exotel")),
+                    Place::Extra => prop_assert!(false, "nobody added an origin"),
+                }
+                // Judged again, it is admitted as it is.
+                prop_assert_eq!(admit(url.as_str()), Ok(Admitted { url, place }));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_guard_panic(address in "\\PC{0,200}", from in assembled()) {
+            let _ = admit(&address);
+            let base = admit("https://recordings.exotel.com/a/b.mp3").unwrap();
+            let _ = Guard::default().admit_redirect(&base, &from);
+        }
     }
 }
