@@ -11,7 +11,7 @@ use std::{
 
 use aws_credential_types::Credentials;
 use aws_sdk_cloudformation::types::{Capability, Parameter, StackResource};
-use aws_sdk_s3::{config::BehaviorVersion, primitives::ByteStream};
+use aws_sdk_s3::{config::BehaviorVersion, primitives::ByteStream, types::CreateBucketConfiguration};
 use aws_smithy_http_client::Builder;
 use aws_types::{SdkConfig, region::Region, sdk_config::SharedCredentialsProvider};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
@@ -53,8 +53,12 @@ pub async fn deploy(
             .force_path_style(true)
             .build(),
     );
+    let here = CreateBucketConfiguration::builder()
+        .location_constraint(REGION.into())
+        .build();
     s3.create_bucket()
         .bucket(BUCKET)
+        .create_bucket_configuration(here)
         .send()
         .await
         .map_err(Error::emulator("create the bucket for the code"))?;
@@ -188,7 +192,9 @@ impl Deployment {
             .filter(|(kind, _)| kind == "AWS::SQS::Queue")
             .filter_map(|(_, url)| {
                 let (_, name) = url.rsplit_once('/')?;
-                Some((name.strip_prefix(&prefix).unwrap_or(name).to_owned(), url.clone()))
+                // The emulator listens on IPv4 alone, and `localhost` may be tried as IPv6 first.
+                let url = url.replacen("//localhost:", "//127.0.0.1:", 1);
+                Some((name.strip_prefix(&prefix).unwrap_or(name).to_owned(), url))
             })
             .collect()
     }

@@ -47,8 +47,8 @@ impl Emulator {
         let temporary = dir.join("tmp");
         fs::create_dir_all(&temporary).map_err(Error::file("make", &temporary))?;
         let dir = dir.canonicalize().map_err(Error::file("find", dir))?;
-        let launcher = dir.join("ministack.py");
-        fs::write(&launcher, include_str!("ministack.py")).map_err(Error::file("write", &launcher))?;
+        let launcher = dir.join("emulator.py");
+        fs::write(&launcher, include_str!("emulator.py")).map_err(Error::file("write", &launcher))?;
         let log_path = dir.join("ministack.log");
         let log = File::create(&log_path).map_err(Error::file("create", &log_path))?;
         let errors = log.try_clone().map_err(Error::file("open again", &log_path))?;
