@@ -1,0 +1,301 @@
+//! What a callback says, in the product's words. Reads the cleaned body, so a replay reads what the first time read.
+
+use domain::{
+    call::{CallReport, CallState, LegStatus, ReportSource},
+    sms::{SmsReport, SmsState},
+};
+use exotel::{
+    CallEvent, CallStatus, ExotelTime,
+    callback::{CallStatusCallback, CallbackError, SmsStatusCallback},
+    default_zone, mask_numbers,
+};
+use jiff::Timestamp;
+
+use super::{Locator, Webhook, redact::lost_a_credential};
+
+/// A longer URL is nobody's recording and would make the row cost more than one write unit.
+const LONGEST_URL: usize = 500;
+/// Exotel's words for why an SMS failed have under 40 characters.
+const LONGEST_ERROR: usize = 200;
+/// Digits and a point.
+const LONGEST_PRICE: usize = 20;
+
+/// What a callback says, as far as it can be read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// Exotel's id of the call or SMS, as it came; present also when the rest could not be read.
+    pub(super) sid: Option<String>,
+    /// Our locator, when `CustomField` holds one.
+    pub(super) locator: Option<Locator>,
+    /// What it reports.
+    pub(super) report: Option<Report>,
+    /// Why there is no report; holds none of the body's values.
+    pub(super) unreadable: Option<String>,
+}
+
+/// What a callback reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Report {
+    /// Of a call.
+    Call(CallReport),
+    /// Of an SMS.
+    Sms(SmsReport),
+}
+
+/// Reads the body, and the query string (without its `?`) for what the body does not say. Never fails: what cannot be
+/// read is said in [`Reading::unreadable`].
+pub(super) fn read(
+    webhook: Webhook,
+    content_type: Option<&str>,
+    body: &[u8],
+    query: Option<&str>,
+) -> Reading {
+    match webhook {
+        Webhook::Call => match CallStatusCallback::parse(content_type, body, query) {
+            Ok(callback) => Reading {
+                sid: Some(callback.call_sid.to_string()),
+                locator: custom(callback.custom_field.as_deref()).map(Locator::Call),
+                report: Some(Report::Call(call_report(&callback))),
+                unreadable: None,
+            },
+            Err(error) => unreadable(error),
+        },
+        Webhook::Sms => match SmsStatusCallback::parse(content_type, body, query) {
+            Ok(callback) => Reading {
+                sid: Some(callback.sms_sid.to_string()),
+                locator: custom(callback.custom_field.as_deref()).map(Locator::Sms),
+                report: Some(Report::Sms(sms_report(&callback))),
+                unreadable: None,
+            },
+            Err(error) => unreadable(error),
+        },
+    }
+}
+
+fn unreadable(error: CallbackError) -> Reading {
+    // A sid is what somebody sent as one: it could be anybody's number.
+    let why = mask_numbers(&error.to_string());
+    let sid = match error {
+        CallbackError::MissingStatus { sid } => Some(sid),
+        _ => None,
+    };
+    Reading {
+        sid,
+        unreadable: Some(why),
+        ..Reading::default()
+    }
+}
+
+fn custom<L: std::str::FromStr>(custom_field: Option<&str>) -> Option<L> {
+    custom_field?.trim().parse().ok()
+}
+
+/// A call's callback as a report. What an event before the end says of talk time and legs is only "not yet", so it
+/// counts at the end alone; there, a listed leg without a status was never dialled.
+fn call_report(callback: &CallStatusCallback) -> CallReport {
+    let lead_leg = callback.legs.get(1).map(|leg| leg.status.as_ref());
+    let lead_leg = lead_leg.and_then(|status| LegStatus::from_exotel(status.map_or("", CallStatus::as_str)));
+    let state = CallState::from_exotel(callback.status.as_str(), lead_leg);
+    let mut report = CallReport::new(ReportSource::Callback, state);
+    report.sid = callback.call_sid.as_str().parse().ok();
+    report.recording_url = callback.recording_url.as_deref().and_then(recording_url);
+    report.price = callback.price.as_deref().and_then(price);
+    match callback.event_type {
+        Some(CallEvent::Answered) => report.answered_at = time(callback.date_updated.as_ref()),
+        Some(CallEvent::Ringing) => {}
+        _ if callback.status.is_terminal() || callback.event_type == Some(CallEvent::Terminal) => {
+            report.talk_secs = callback.conversation_duration_secs;
+            report.lead_leg = lead_leg;
+            report.ended_at = time(callback.end_time.as_ref());
+        }
+        _ => {}
+    }
+    report
+}
+
+fn sms_report(callback: &SmsStatusCallback) -> SmsReport {
+    let detailed = callback.detailed_status.as_deref();
+    let state = SmsState::from_exotel(callback.status.as_str(), callback.detailed_status_code, detailed);
+    let mut report = SmsReport::new(ReportSource::Callback, state);
+    report.sid = callback.sms_sid.as_str().parse().ok();
+    report.units = callback.sms_units;
+    if state == Some(SmsState::Failed) {
+        let why = detailed.unwrap_or(callback.status.as_str());
+        report.error_message = Some(mask_numbers(why).chars().take(LONGEST_ERROR).collect());
+    }
+    report
+}
+
+/// The recording's address, without a query whose signature is gone: the proxy asks for a fresh one anyway.
+fn recording_url(url: &str) -> Option<String> {
+    let url = match url.split_once('?') {
+        Some((address, _)) if lost_a_credential(url) => address,
+        _ => url,
+    };
+    (url.len() <= LONGEST_URL).then(|| url.to_owned())
+}
+
+fn price(text: &str) -> Option<String> {
+    let decimal = text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.parse::<f64>().is_ok();
+    (decimal && text.len() <= LONGEST_PRICE).then(|| text.to_owned())
+}
+
+/// A time that cannot be read is left out: it must not cost the event.
+fn time(text: Option<&ExotelTime>) -> Option<Timestamp> {
+    text?.instant(&default_zone()).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(body: &str) -> CallReport {
+        match read(Webhook::Call, None, body.as_bytes(), None).report {
+            Some(Report::Call(report)) => report,
+            other => panic!("no call report: {other:?}"),
+        }
+    }
+
+    fn sms(body: &str) -> SmsReport {
+        match read(Webhook::Sms, None, body.as_bytes(), None).report {
+            Some(Report::Sms(report)) => report,
+            other => panic!("no SMS report: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_answered_event_says_who_answered_and_nothing_of_talk_or_legs() {
+        let agent = call(
+            "CallSid=a&EventType=answered&Status=in-progress&DateUpdated=2026-11-20+14:03:19&EndTime=\
+             &ConversationDuration=0&Legs[0][Status]=in-progress&Legs[1][Status]=&Legs[1][OnCallDuration]=0",
+        );
+        assert_eq!(agent.state, Some(CallState::InProgress));
+        assert_eq!(
+            (agent.talk_secs, agent.lead_leg, agent.ended_at),
+            (None, None, None)
+        );
+        assert_eq!(agent.answered_at, Some("2026-11-20T08:33:19Z".parse().unwrap()));
+        let lead = call(
+            "CallSid=a&EventType=answered&Status=in-progress&Legs[0][Status]=in-progress&Legs[1][Status]=in-progress",
+        );
+        assert_eq!((lead.state, lead.lead_leg), (Some(CallState::Talking), None));
+    }
+
+    #[test]
+    fn a_terminal_event_carries_talk_time_leg_end_and_recording() {
+        let report = call(
+            r#"{"CallSid":"a","EventType":"terminal","Status":"completed","EndTime":"2026-11-20 14:05:58",
+            "ConversationDuration":121,"RecordingUrl":"https://recordings.exotel.com/x.mp3","Price":"1.500",
+            "Legs":[{"OnCallDuration":139,"Status":"completed"},{"OnCallDuration":121,"Status":"completed"}]}"#,
+        );
+        assert_eq!(report.state, Some(CallState::Completed));
+        assert_eq!(
+            (report.talk_secs, report.lead_leg),
+            (Some(121), Some(LegStatus::Completed))
+        );
+        assert_eq!(report.ended_at, Some("2026-11-20T08:35:58Z".parse().unwrap()));
+        assert_eq!(
+            report.recording_url.as_deref(),
+            Some("https://recordings.exotel.com/x.mp3")
+        );
+        assert_eq!(report.price.as_deref(), Some("1.500"));
+    }
+
+    #[test]
+    fn a_bare_completed_gives_no_evidence_of_talk() {
+        let report = call("CallSid=a&Status=completed&RecordingUrl=null");
+        assert_eq!(
+            (report.talk_secs, report.lead_leg, report.recording_url),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn the_end_lists_an_undialled_leg_without_a_status() {
+        let report = call(
+            "CallSid=a&EventType=terminal&Status=completed&Legs[0][Status]=completed&Legs[1][Status]=&Legs[1][OnCallDuration]=0",
+        );
+        assert_eq!(report.lead_leg, Some(LegStatus::NotAttempted));
+    }
+
+    #[test]
+    fn an_unknown_status_is_a_report_without_a_state() {
+        let report = call("CallSid=a&Status=teleported&ConversationDuration=7");
+        assert_eq!((report.state, report.talk_secs), (None, None));
+    }
+
+    #[test]
+    fn only_a_web_address_is_a_recording_and_a_spent_signature_is_dropped() {
+        for (value, expected) in [
+            ("ftp://h/x.mp3", None),
+            ("javascript:alert(1)", None),
+            ("https://h/x.mp3?design=1", Some("https://h/x.mp3?design=1")),
+            (
+                "https://h/x.mp3?X-Amz-Date=1%26X-Amz-Signature=removed",
+                Some("https://h/x.mp3"),
+            ),
+        ] {
+            let report = call(&format!("CallSid=a&Status=completed&RecordingUrl={value}"));
+            assert_eq!(report.recording_url.as_deref(), expected, "{value}");
+        }
+        let long = format!(
+            "CallSid=a&Status=completed&RecordingUrl=https://h/{}",
+            "x".repeat(LONGEST_URL)
+        );
+        assert_eq!(call(&long).recording_url, None);
+    }
+
+    #[test]
+    fn a_failed_sms_says_why_without_numbers() {
+        let report = sms(
+            "SmsSid=a&Status=failed_dnd&DetailedStatus=FAILED+to+09811100002&DetailedStatusCode=23005&SmsUnits=1",
+        );
+        assert_eq!(report.state, Some(SmsState::Failed));
+        assert_eq!(report.error_message.as_deref(), Some("FAILED to *******0002"));
+        assert_eq!(report.units, Some(1));
+        assert_eq!(
+            sms("SmsSid=a&Status=undelivered").error_message.as_deref(),
+            Some("undelivered")
+        );
+        let delivered =
+            sms("SmsSid=a&Status=sent&DetailedStatus=DELIVERED_TO_HANDSET&DetailedStatusCode=20005");
+        assert_eq!(
+            (delivered.state, delivered.error_message),
+            (Some(SmsState::Delivered), None)
+        );
+    }
+
+    #[test]
+    fn a_locator_in_the_custom_field_is_understood_and_anything_else_ignored() {
+        let locator = "call_01kak5yv7z8e4f9y2f4w6r8t0v.lead-1";
+        let body = format!("CallSid=a&Status=completed&CustomField={locator}");
+        let reading = read(Webhook::Call, None, body.as_bytes(), None);
+        assert_eq!(reading.locator, Some(Locator::Call(locator.parse().unwrap())));
+        for other in ["lead:7f3", "sms_01kak5yv7z8e4f9y2f4w6r8t0v.lead-1", "%00", ""] {
+            let body = format!("CallSid=a&Status=completed&CustomField={other}");
+            assert_eq!(
+                read(Webhook::Call, None, body.as_bytes(), None).locator,
+                None,
+                "{other}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_without_a_status_still_names_its_sid() {
+        let reading = read(Webhook::Call, None, b"CallSid=abc", None);
+        assert_eq!((reading.sid.as_deref(), reading.report), (Some("abc"), None));
+        let reading = read(Webhook::Sms, Some("application/json"), b"\xff\xfe{", None);
+        assert_eq!((reading.sid, reading.report), (None, None));
+        assert!(reading.unreadable.is_some());
+    }
+
+    #[test]
+    fn the_query_fills_what_the_body_leaves_out() {
+        let reading = read(Webhook::Call, None, b"", Some("CallSid=abc&Status=busy"));
+        assert_eq!(reading.sid.as_deref(), Some("abc"));
+        assert!(
+            matches!(reading.report, Some(Report::Call(report)) if report.state == Some(CallState::Busy))
+        );
+    }
+}

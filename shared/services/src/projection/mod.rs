@@ -1,0 +1,159 @@
+//! What follows from the table's stream: which rows are not final yet, which events came in which hour, and what the
+//! team's other systems hear of on the event bus.
+//!
+//! Each change of an item is turned into effects by a pure function ([`plan`]) of its old and new image alone, never
+//! of what happened before in the same process. Effects are puts and deletes by key, or carry an id of their own, so
+//! that a batch delivered again, or cut otherwise, ends in the same items and the same set of bus events.
+//!
+//! Rollups (spec 5.5) belong here too: further effects of [`plan`], folded per batch before they are written.
+
+mod bus;
+mod effects;
+
+use std::collections::HashMap;
+
+use futures_util::{StreamExt, stream};
+use serde_dynamo::Item;
+use table::{Record, Table, TableError};
+
+pub use self::bus::{BusError, EventBus};
+use self::effects::{Effect, Key, plan};
+use crate::inbound::{QueueError, WebhookMessage, WebhookQueue};
+
+/// Writes at once. A batch of 100 changes then takes tens of round trips' time, and the table is not stormed.
+const AT_ONCE: usize = 8;
+
+/// A change of one item: its images before and after, empty where there is none.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Before; empty for an item that was put first.
+    pub old: Item,
+    /// After; empty for an item that was removed.
+    pub new: Item,
+}
+
+/// Where the work on a batch stopped.
+#[derive(Debug, thiserror::Error)]
+#[error("the change at position {at} was not projected")]
+pub struct Stopped {
+    /// Position of the first change that has to come again; all before it are done.
+    pub at: usize,
+    /// Why.
+    pub source: ProjectionError,
+}
+
+/// Why a change was not projected.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectionError {
+    /// An image cannot be read, or the table did not take a write.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The queue `webhook-events` did not take an orphan's id.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The event bus did not take an event.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+}
+
+/// Follows the stream.
+#[derive(Debug)]
+pub struct Projector {
+    table: Table,
+    queue: WebhookQueue,
+    bus: EventBus,
+}
+
+impl Projector {
+    /// Over this table; orphaned events go to `queue` (`webhook-events`), news to `bus`.
+    pub fn new(table: Table, queue: WebhookQueue, bus: EventBus) -> Self {
+        Self { table, queue, bus }
+    }
+
+    /// Projects a batch, in the order of the stream.
+    ///
+    /// # Errors
+    /// [`Stopped`] with the first change that has to come again. Doing any of them again is safe.
+    pub async fn project(&self, changes: Vec<Change>) -> Result<(), Stopped> {
+        let mut failed: Option<Stopped> = None;
+        let mut writes: HashMap<Key, (usize, Effect)> = HashMap::new();
+        let mut news = Vec::new();
+        for (at, change) in changes.into_iter().enumerate() {
+            let planned = match read(change) {
+                Ok((old, new)) => plan(old.as_ref(), new.as_ref()),
+                Err(source) => {
+                    failed = Some(Stopped {
+                        at,
+                        source: source.into(),
+                    });
+                    break;
+                }
+            };
+            news.extend(planned.news.into_iter().map(|news| (at, news)));
+            for effect in planned.effects {
+                // Of several effects on one key the last counts; it is owed since the first.
+                let slot = writes.entry(effect.key()).or_insert((at, effect.clone()));
+                slot.1 = effect;
+            }
+        }
+        let mut done = stream::iter(writes.into_values())
+            .map(|(at, effect)| async move { (at, self.carry_out(effect).await) })
+            .buffer_unordered(AT_ONCE);
+        while let Some((at, result)) = done.next().await {
+            if let Err(source) = result {
+                keep_first(&mut failed, Stopped { at, source });
+            }
+        }
+        drop(done);
+        // What comes again anyway need not be told twice.
+        news.retain(|(at, _)| failed.as_ref().is_none_or(|failed| *at < failed.at));
+        if let Err((at, error)) = self.bus.put(&news).await {
+            keep_first(
+                &mut failed,
+                Stopped {
+                    at,
+                    source: error.into(),
+                },
+            );
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn carry_out(&self, effect: Effect) -> Result<(), ProjectionError> {
+        match effect {
+            Effect::OpenCall(call) => self.table.open_call(&call).await?,
+            Effect::CloseCall(call) => self.table.close_call(&call).await?,
+            Effect::OpenSms(sms) => self.table.open_sms(&sms).await?,
+            Effect::CloseSms(sms) => self.table.close_sms(&sms).await?,
+            Effect::Index(event) => self.table.index_raw_event(&event).await?,
+            Effect::AdoptOrphans {
+                sid,
+                webhook,
+                locator,
+            } => {
+                for orphan in self.table.raw_events_of(&table::EventOwner::Sid(sid)).await? {
+                    if orphan.purpose == webhook.as_str() {
+                        let message = WebhookMessage::replay(&orphan.id(), Some(&locator));
+                        self.queue.send(&message, None).await?;
+                    }
+                }
+            }
+            Effect::TryAgainLater(orphan) => {
+                let message = WebhookMessage::replay(&orphan, None);
+                self.queue.send(&message, Some(effects::INDEX_LAG)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn keep_first(failed: &mut Option<Stopped>, other: Stopped) {
+    if failed.as_ref().is_none_or(|failed| other.at < failed.at) {
+        *failed = Some(other);
+    }
+}
+
+fn read(change: Change) -> Result<(Option<Record>, Option<Record>), TableError> {
+    let image = |item: Item| (!item.is_empty()).then(|| Record::from_item(item)).transpose();
+    Ok((image(change.old)?, image(change.new)?))
+}
