@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use super::Response;
 
+/// A sentence, even when it quotes a whole body back.
+const DETAIL_CHARACTERS: usize = 400;
+
 /// A refusal or failure as the caller sees it: a status, a stable `code` for programs, a sentence for people. The
 /// cause stays in the log. Whatever looks like a phone number in the sentence is masked, whoever wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,10 +33,14 @@ impl Problem {
     /// wrong and what to do.
     pub fn new(status: u16, code: &'static str, detail: impl AsRef<str>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut detail = mask_numbers(detail.as_ref());
+        if let Some((end, _)) = detail.char_indices().nth(DETAIL_CHARACTERS) {
+            detail.replace_range(end.., "…");
+        }
         Self {
             status,
             code,
-            detail: mask_numbers(detail.as_ref()),
+            detail,
             field: None,
             retry_after_secs: None,
         }
@@ -162,26 +169,24 @@ impl Problem {
 }
 
 /// The text with every run of 7 to 15 digits that stands alone reduced to its last 4. Separators between the digits
-/// (spaces, dashes, dots, brackets) count as part of the run; ids, where digits touch letters, stay as they are.
+/// (spaces, dashes, dots, brackets) count as part of the run; ids, where digits touch letters, and dates
+/// (2026-11-21) stay as they are.
 fn mask_numbers(text: &str) -> String {
+    let touches = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
-        let touches = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
         let (before, run_on) = rest.split_at(start);
-        let touching_before = touches(before.chars().next_back());
-        let mut end = 0;
-        for (at, c) in run_on.char_indices() {
-            if c.is_ascii_digit() {
-                end = at + 1;
-            } else if !matches!(c, ' ' | '-' | '.' | '(' | ')') || at >= end + 2 {
-                break;
-            }
-        }
+        let end = if starts_with_date(run_on) {
+            "2026-11-21".len()
+        } else {
+            run_length(run_on)
+        };
         let (run, after) = run_on.split_at(end);
         let digits: Vec<char> = run.chars().filter(char::is_ascii_digit).collect();
+        let alone = !touches(before.chars().next_back()) && !touches(after.chars().next());
         masked.push_str(before);
-        if (7..=15).contains(&digits.len()) && !touching_before && !touches(after.chars().next()) {
+        if alone && (7..=15).contains(&digits.len()) && !starts_with_date(run) {
             masked.push('…');
             masked.extend(&digits[digits.len() - 4..]);
         } else {
@@ -191,6 +196,31 @@ fn mask_numbers(text: &str) -> String {
     }
     masked.push_str(rest);
     masked
+}
+
+/// Bytes up to the last digit of the number that `text` starts with; at most two separators between its digits.
+fn run_length(text: &str) -> usize {
+    let mut end = 0;
+    for (at, c) in text.char_indices() {
+        if c.is_ascii_digit() {
+            end = at + 1;
+        } else if !matches!(c, ' ' | '-' | '.' | '(' | ')') || at >= end + 2 {
+            break;
+        }
+    }
+    end
+}
+
+fn starts_with_date(text: &str) -> bool {
+    let shape = |(at, byte): (usize, &u8)| {
+        if at == 4 || at == 7 {
+            *byte == b'-'
+        } else {
+            byte.is_ascii_digit()
+        }
+    };
+    let (date, after) = text.as_bytes().split_at(text.len().min(10));
+    date.len() == 10 && date.iter().enumerate().all(shape) && !after.first().is_some_and(u8::is_ascii_digit)
 }
 
 #[cfg(test)]
@@ -245,10 +275,22 @@ mod tests {
             ),
             ("at most 1000 of 65536 bytes", "at most 1000 of 65536 bytes"),
             ("1234567890123456", "1234567890123456"),
+            (
+                "from must be a date such as 2026-11-21.",
+                "from must be a date such as 2026-11-21.",
+            ),
+            ("2026-11-21 9811100001", "2026-11-21 …0001"),
+            ("2026-11-219 8", "…2198"),
             ("", ""),
         ] {
             assert_eq!(Problem::bad_request(text).detail(), masked);
         }
+    }
+
+    #[test]
+    fn a_long_detail_is_cut() {
+        let problem = Problem::bad_request("ü".repeat(1000));
+        assert_eq!(problem.detail().chars().count(), 401);
     }
 
     proptest! {
