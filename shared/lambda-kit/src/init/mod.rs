@@ -96,7 +96,7 @@ pub fn run(init: impl AsyncFnOnce(Boot) -> Result<(), BoxError>) -> ExitCode {
             let causes: Vec<_> = std::iter::successors(err.source(), |cause| cause.source())
                 .map(ToString::to_string)
                 .collect();
-            tracing::error!(error.kind = "Config", error.causes = causes.join(": "), "{err}");
+            tracing::error!(error.kind = "Init", error.causes = causes.join(": "), "{err}");
             ExitCode::FAILURE
         }
     }
