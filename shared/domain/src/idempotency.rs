@@ -67,7 +67,12 @@ pub enum Sameness {
     /// The caller says so.
     Key(IdempotencyKey),
     /// Nobody says so, but it is the same lead, a moment later.
-    Lead(LeadId),
+    Moment {
+        /// The lead.
+        lead: LeadId,
+        /// What else must be the same, as a short hash; empty when nothing must.
+        content: String,
+    },
 }
 
 impl Scope {
@@ -75,7 +80,7 @@ impl Scope {
     pub fn remembered_for(&self) -> SignedDuration {
         match self.sameness {
             Sameness::Key(_) => REMEMBERED_FOR,
-            Sameness::Lead(_) => SAME_CLICK_WITHIN,
+            Sameness::Moment { .. } => SAME_CLICK_WITHIN,
         }
     }
 }
@@ -193,7 +198,10 @@ mod tests {
     #[test]
     fn without_a_key_the_same_click_lasts_five_seconds() {
         let now: Timestamp = "2026-11-20T08:30:00Z".parse().unwrap();
-        let keyless = scope(Sameness::Lead("lead-1".parse().unwrap()));
+        let keyless = scope(Sameness::Moment {
+            lead: "lead-1".parse().unwrap(),
+            content: String::new(),
+        });
         let record = Record::start(&keyless, "call_1".to_owned(), "f".to_owned(), now);
         assert_eq!(record.expires_at, now + SignedDuration::from_secs(5));
     }

@@ -6,6 +6,9 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::Error;
 
+/// The client, for whoever only hands it on.
+pub use reqwest::Client as HttpsClient;
+
 /// A client builder with our TLS settings: ring, Mozilla's roots built in (the system's store costs tens of
 /// milliseconds of a cold start), no redirects (callers judge each one), no proxy from the environment.
 /// Timeouts but the connection's are the caller's, per request.

@@ -43,7 +43,7 @@ fn key(scope: &Scope) -> Primary {
     let pk = format!("IDEMPOTENCY#{}#{}", scope.user, scope.route);
     match &scope.sameness {
         Sameness::Key(given) => Primary::new(pk, format!("KEY#{given}")),
-        Sameness::Lead(lead) => Primary::new(pk, format!("LEAD#{lead}")),
+        Sameness::Moment { lead, content } => Primary::new(pk, format!("LEAD#{lead}#{content}")),
     }
 }
 

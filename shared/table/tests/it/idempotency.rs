@@ -13,7 +13,10 @@ fn keyed(key: &str) -> Scope {
 
 fn clicked(lead: &str) -> Scope {
     Scope {
-        sameness: Sameness::Lead(lead.parse().unwrap()),
+        sameness: Sameness::Moment {
+            lead: lead.parse().unwrap(),
+            content: String::new(),
+        },
         ..keyed("k")
     }
 }

@@ -1,0 +1,112 @@
+//! Calls and messages that leave: at most as many as allowed, each at most once, and none forgotten.
+//!
+//! - [`limiter`] gives every request its slot;
+//! - [`Outbound::place_call`] and [`Outbound::send_sms`] are a person's click: the row first, then the request;
+//! - [`Outbound::work`] does what the queue `outbound` carries: what found no slot, what is tried again, and the
+//!   search for what may have reached Exotel;
+//! - [`Outbound::sweep`] settles, every minute, what nobody else will;
+//! - [`Outbound::begin`] lets a repeated request have the first one's answer.
+
+mod clicks;
+pub mod clock;
+mod connect;
+mod dispatch;
+mod exotel_side;
+mod items;
+pub mod limiter;
+mod once;
+mod queue;
+mod reports;
+mod resolution;
+mod sweep;
+mod tasks;
+
+use domain::toll_fraud::{Destinations, Quotas};
+use jiff::tz::TimeZone;
+use table::{Table, TableError};
+
+pub use self::{
+    clicks::{Click, Placed, Text},
+    connect::{AccountSettings, UnusableAccount},
+    exotel_side::{Account, Exotel, SmsSettings},
+    once::{Request, fingerprint},
+    queue::{OutboundQueue, Queue, QueueError},
+    sweep::Swept,
+    tasks::{Step, Task},
+};
+use self::{clock::SharedWorld, limiter::Limiter};
+use domain::{
+    phone::Country,
+    toll_fraud::{Counted, Window},
+};
+
+/// What may go out.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// False stops everything.
+    pub enabled: bool,
+    /// Which numbers may be rung or written to.
+    pub destinations: Destinations,
+    /// The most calls of each.
+    pub quotas: Quotas,
+    /// Where a day begins.
+    pub zone: TimeZone,
+    /// Whose numbers Exotel's national forms are.
+    pub country: Country,
+}
+
+/// The use cases of this module. One per process.
+pub struct Outbound {
+    table: Table,
+    limiter: Limiter,
+    world: SharedWorld,
+    rules: Rules,
+}
+
+impl Outbound {
+    /// Over this table and this limiter, under these rules.
+    pub fn new(table: Table, limiter: Limiter, world: SharedWorld, rules: Rules) -> Self {
+        Self {
+            table,
+            limiter,
+            world,
+            rules,
+        }
+    }
+}
+
+/// Why nothing went out. No row was made; the same request may be sent again.
+#[derive(Debug, thiserror::Error)]
+pub enum OutboundError {
+    /// The caller has no phone that could be rung first.
+    #[error("the caller has no phone")]
+    NoPhone,
+    /// A number that may not be rung.
+    #[error("the {whose} number may not be called")]
+    Destination {
+        /// `caller's` or `lead's`.
+        whose: &'static str,
+    },
+    /// There have been enough calls for now.
+    #[error("the calls of this {window:?} are used up")]
+    UsedUp {
+        /// Whose calls were counted.
+        counted: Counted,
+        /// In which window.
+        window: Window,
+        /// Seconds until it may be tried again.
+        retry_after_secs: u32,
+    },
+    /// All outbound is stopped.
+    #[error("outbound is stopped")]
+    Paused,
+    /// The lead has just gone.
+    #[error("the lead is gone")]
+    LeadGone,
+    /// There was no slot, and the queue did not take it.
+    #[error("there was no slot, and it could not be queued")]
+    NotQueued(#[source] QueueError),
+    /// The table failed.
+    #[error(transparent)]
+    Table(#[from] TableError),
+}

@@ -1,0 +1,6 @@
+//! The use cases, against DynamoDB's semantics in process.
+
+#![expect(clippy::unwrap_used, reason = "a test's own values")]
+
+mod database;
+mod limiter;
