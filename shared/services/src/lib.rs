@@ -1,6 +1,21 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "connect")]
+mod connect;
+#[cfg(feature = "directory")]
+pub mod directory;
+mod error;
 #[cfg(feature = "inbound")]
 pub mod inbound;
+pub mod logs;
 #[cfg(feature = "projection")]
 pub mod projection;
+#[cfg(any(feature = "directory", feature = "raw-events"))]
+pub mod raw_events;
+pub mod recordings;
+pub mod scope;
+
+#[cfg(feature = "connect")]
+pub use connect::connect;
+pub use error::ServiceError;
+pub use table::{Page, Table};

@@ -52,6 +52,12 @@ impl<T> Page<T> {
     }
 }
 
+/// A request's future is several KB and nests deep; on the heap, those of its callers stay small, and their types
+/// within what the compiler follows.
+fn boxed<F: Future>(future: F) -> std::pin::Pin<Box<F>> {
+    Box::pin(future)
+}
+
 /// What became of a conditional write.
 #[derive(Debug)]
 pub(crate) enum Written {
@@ -127,30 +133,32 @@ impl Table {
 
     /// Reads one item, strongly consistent.
     pub(crate) async fn get(&self, key: &Primary) -> Result<Option<Attributes>, TableError> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .set_key(Some(key.attributes()))
-            .consistent_read(true)
-            .send()
-            .await;
+        let answer = boxed(
+            self.client
+                .get_item()
+                .table_name(&self.name)
+                .set_key(Some(key.attributes()))
+                .consistent_read(true)
+                .send(),
+        )
+        .await;
         Ok(answer.map_err(TableError::from_sdk)?.item)
     }
 
     /// Writes one item whole, if the condition holds. Gives the item that stood there before.
     pub(crate) async fn put(&self, item: Attributes, condition: Expression) -> Result<Written, TableError> {
-        let answer = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item))
-            .set_condition_expression(condition.condition())
-            .set_expression_attribute_names(condition.names())
-            .set_expression_attribute_values(condition.values())
-            .return_values(ReturnValue::AllOld)
-            .send()
-            .await;
+        let answer = boxed(
+            self.client
+                .put_item()
+                .table_name(&self.name)
+                .set_item(Some(item))
+                .set_condition_expression(condition.condition())
+                .set_expression_attribute_names(condition.names())
+                .set_expression_attribute_values(condition.values())
+                .return_values(ReturnValue::AllOld)
+                .send(),
+        )
+        .await;
         match answer {
             Ok(answer) => Ok(Written::Done(answer.attributes)),
             Err(error) => match error.as_service_error() {
@@ -169,19 +177,20 @@ impl Table {
         expression: Expression,
         returning: ReturnValue,
     ) -> Result<Written, TableError> {
-        let answer = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .set_key(Some(key.attributes()))
-            .set_update_expression(expression.update())
-            .set_condition_expression(expression.condition())
-            .set_expression_attribute_names(expression.names())
-            .set_expression_attribute_values(expression.values())
-            .return_values(returning)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
+        let answer = boxed(
+            self.client
+                .update_item()
+                .table_name(&self.name)
+                .set_key(Some(key.attributes()))
+                .set_update_expression(expression.update())
+                .set_condition_expression(expression.condition())
+                .set_expression_attribute_names(expression.names())
+                .set_expression_attribute_values(expression.values())
+                .return_values(returning)
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .send(),
+        )
+        .await;
         match answer {
             Ok(answer) => Ok(Written::Done(answer.attributes)),
             Err(error) => match error.as_service_error() {
@@ -195,16 +204,17 @@ impl Table {
 
     /// Removes one item, if the condition holds. Removing what is not there is done.
     pub(crate) async fn delete(&self, key: &Primary, condition: Expression) -> Result<Written, TableError> {
-        let answer = self
-            .client
-            .delete_item()
-            .table_name(&self.name)
-            .set_key(Some(key.attributes()))
-            .set_condition_expression(condition.condition())
-            .set_expression_attribute_names(condition.names())
-            .set_expression_attribute_values(condition.values())
-            .send()
-            .await;
+        let answer = boxed(
+            self.client
+                .delete_item()
+                .table_name(&self.name)
+                .set_key(Some(key.attributes()))
+                .set_condition_expression(condition.condition())
+                .set_expression_attribute_names(condition.names())
+                .set_expression_attribute_values(condition.values())
+                .send(),
+        )
+        .await;
         match answer {
             Ok(answer) => Ok(Written::Done(answer.attributes)),
             Err(error) => match error.as_service_error() {
@@ -218,12 +228,13 @@ impl Table {
 
     /// Does all writes or none.
     pub(crate) async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Transacted, TableError> {
-        let answer = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(writes))
-            .send()
-            .await;
+        let answer = boxed(
+            self.client
+                .transact_write_items()
+                .set_transact_items(Some(writes))
+                .send(),
+        )
+        .await;
         match answer {
             Ok(_) => Ok(Transacted::Done),
             Err(error) => {
@@ -300,7 +311,7 @@ impl Table {
         if let Some(limit) = select.limit {
             request = request.limit(i32::try_from(limit).unwrap_or(i32::MAX));
         }
-        let answer = request.send().await.map_err(TableError::from_sdk)?;
+        let answer = boxed(request.send()).await.map_err(TableError::from_sdk)?;
         Ok(Selected {
             more: answer.last_evaluated_key.is_some(),
             items: answer.items.unwrap_or_default(),
@@ -323,13 +334,14 @@ impl Table {
                     .consistent_read(true)
                     .build()
                     .expect("the keys are set");
-                let answer = self
-                    .client
-                    .batch_get_item()
-                    .request_items(&self.name, request)
-                    .send()
-                    .await
-                    .map_err(TableError::from_sdk)?;
+                let answer = boxed(
+                    self.client
+                        .batch_get_item()
+                        .request_items(&self.name, request)
+                        .send(),
+                )
+                .await
+                .map_err(TableError::from_sdk)?;
                 for item in answer
                     .responses
                     .into_iter()
@@ -367,13 +379,14 @@ impl Table {
                     return Err(TableError::contended());
                 }
                 tries += 1;
-                let answer = self
-                    .client
-                    .batch_write_item()
-                    .request_items(&self.name, rest)
-                    .send()
-                    .await
-                    .map_err(TableError::from_sdk)?;
+                let answer = boxed(
+                    self.client
+                        .batch_write_item()
+                        .request_items(&self.name, rest)
+                        .send(),
+                )
+                .await
+                .map_err(TableError::from_sdk)?;
                 rest = answer
                     .unprocessed_items
                     .and_then(|mut rest| rest.remove(&self.name))

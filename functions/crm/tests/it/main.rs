@@ -1,0 +1,29 @@
+//! Every route, driven by the events that API Gateway sends, against DynamoDB's semantics in process.
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
+mod access;
+mod bad_input;
+mod directory;
+mod events;
+mod house;
+mod logs;
+mod operators;
+mod recordings;
+
+/// The bins' own files: their handlers are what is tested, their `main` is not called.
+macro_rules! bin {
+    ($name:ident, $path:literal) => {
+        #[path = $path]
+        #[allow(dead_code, reason = "a bin's main")]
+        mod $name;
+    };
+}
+
+bin!(call_log, "../../src/bin/call-log.rs");
+bin!(directory_bin, "../../src/bin/directory.rs");
+bin!(exotel_status, "../../src/bin/exotel-status.rs");
+bin!(my_call_number, "../../src/bin/my-call-number.rs");
+bin!(raw_events, "../../src/bin/raw-events.rs");
+bin!(recording_link, "../../src/bin/recording-link.rs");
+bin!(sms_log, "../../src/bin/sms-log.rs");
+bin!(timeline, "../../src/bin/timeline.rs");
