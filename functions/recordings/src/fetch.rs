@@ -91,7 +91,7 @@ pub enum FetchError {
     /// More redirects than are followed, or one that leads nowhere.
     #[error("the recording's address redirects more than {MOST_REDIRECTS} times, or nowhere")]
     Redirects,
-    /// 401 or 403: another kind of access is needed.
+    /// 401, 403, or S3's 400 for a kind of credentials that it does not take: another kind of access is needed.
     #[error("the recording's host refuses access ({0})")]
     Denied(StatusCode),
     /// 404 or 410: no such file, or not yet.
@@ -237,7 +237,7 @@ async fn opened(mut response: reqwest::Response) -> Result<Opened, FetchError> {
     let status = response.status();
     match status.as_u16() {
         200 | 206 => {}
-        401 | 403 => return Err(FetchError::Denied(status)),
+        400 | 401 | 403 => return Err(FetchError::Denied(status)),
         404 | 410 => return Err(FetchError::Missing),
         416 => return Err(FetchError::Range),
         _ => return Err(FetchError::Status(status)),

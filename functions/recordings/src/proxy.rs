@@ -4,6 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use domain::ids::{CallLocator, CallSid};
+use exotel::{PrivateUrl, recordings::GetRecording};
 use futures_util::StreamExt;
 use http::{
     HeaderMap, HeaderValue, Response,
@@ -18,6 +19,10 @@ use lambda_kit::{
     http::{Problem, Request},
     init::Live,
 };
+use services::{
+    Table,
+    recordings::{Kept, kept_of},
+};
 
 use crate::fetch::{Access, Credentials, FetchError, Fetcher, Opened};
 
@@ -27,66 +32,37 @@ pub const FIRST_BYTE_WITHIN: Duration = Duration::from_secs(30);
 /// Exotel has a recording 1 to 5 minutes after the call, at the latest 15.
 const FILE_WITHIN: SignedDuration = SignedDuration::from_mins(15);
 
+/// How long a signed address is good, the shortest that Exotel gives: it is used at once.
+const SIGNED_MINUTES: u8 = 5;
+
 /// When to ask again for a recording that is not there yet.
 const ASK_AGAIN_SECS: u32 = 60;
 
 /// A recording on its way to the browser, as slow as the browser is.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// What is known of a call's recording.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredRecording {
-    /// Where Exotel said it is.
-    pub url: Option<String>,
-    /// Exotel's id of the call, by which a signed address can be asked for.
-    pub sid: Option<CallSid>,
-    /// Whether nothing about the call's state is expected any more.
-    pub is_final: bool,
-    /// When the call ended.
-    pub ended_at: Option<Timestamp>,
-}
-
-impl StoredRecording {
-    /// Whether a file that is not there may still come.
-    fn may_still_come(&self, now: Timestamp) -> bool {
-        match self.ended_at {
-            Some(ended_at) => now.duration_since(ended_at) < FILE_WITHIN,
-            None => !self.is_final,
-        }
-    }
-}
-
-/// A cause that only the log is told.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
-
-/// Where recordings are looked up: the table, and Exotel's call details.
-pub trait Recordings {
-    /// What is stored of the call's recording; `None` without such a call.
-    fn stored(
-        &self,
-        call: &CallLocator,
-    ) -> impl Future<Output = Result<Option<StoredRecording>, Cause>> + Send;
-
-    /// An address of the recording that needs no credentials for some minutes (`PreSignedRecordingUrl`); `None` when Exotel gives none.
-    fn signed_url(&self, sid: &CallSid) -> impl Future<Output = Result<Option<String>, Cause>> + Send;
-}
-
 /// The streaming function.
-pub struct Proxy<R> {
+pub struct Proxy {
     /// Whose tickets are taken.
     pub keys: Live<SigningKeys>,
-    /// The account whose credentials some recording hosts ask for.
+    /// The account: some recording hosts ask for its credentials, and it can ask for signed addresses.
     pub exotel: Live<Option<ExotelConfig>>,
-    /// Where recordings are looked up.
-    pub recordings: R,
-    /// How they are fetched.
+    /// Where the calls are.
+    pub table: Table,
+    /// How recordings are fetched.
     pub fetcher: Fetcher,
+    /// For Exotel's API.
+    pub http: reqwest::Client,
     /// [`FIRST_BYTE_WITHIN`], but in tests.
     pub first_byte_within: Duration,
 }
 
-impl<R: Recordings> Proxy<R> {
+impl Proxy {
     /// Answers `GET` and `HEAD` with `?ticket=`.
+    ///
+    /// # Errors
+    /// 401 without a good ticket, 404 without a recording (`recording_not_ready` while one may still come), 405, 416, and 502 or
+    /// 504 when it cannot be had from Exotel.
     pub async fn answer(&self, request: &Request, now: Timestamp) -> Result<Response<Body>, Problem> {
         let method = request.route().method;
         if method != "GET" && method != "HEAD" {
@@ -97,12 +73,12 @@ impl<R: Recordings> Proxy<R> {
             ));
         }
         let ticket = self.ticket(request, now).await?;
-        let opening = self.open(&ticket.call, request.headers(), now);
+        // Boxed: the future is large, and nests deeper than the compiler follows otherwise.
+        let opening = Box::pin(self.open(&ticket.call, request.headers(), now));
         let opened = tokio::time::timeout(self.first_byte_within, opening)
             .await
             .unwrap_or_else(|_| Err(timed_out()));
-        let call_id = ticket.call.id.as_str();
-        let user_id = ticket.user_id.as_str();
+        let (call_id, user_id) = (ticket.call.id.as_str(), ticket.user_id.as_str());
         match &opened {
             Ok(opened) => tracing::info!(
                 call.id = call_id,
@@ -113,8 +89,8 @@ impl<R: Recordings> Proxy<R> {
             Err(problem) => tracing::warn!(
                 call.id = call_id,
                 user.id = user_id,
-                code = problem.code(),
-                "a recording is not played"
+                "a recording is not played: {}",
+                problem.code()
             ),
         }
         Ok(respond(opened?, method == "HEAD"))
@@ -147,36 +123,27 @@ impl<R: Recordings> Proxy<R> {
     }
 
     async fn open(&self, call: &CallLocator, asked: &HeaderMap, now: Timestamp) -> Result<Opened, Problem> {
-        let stored = self
-            .recordings
-            .stored(call)
+        let kept = kept_of(&self.table, call)
             .await
             .map_err(Problem::internal)?
             .ok_or_else(not_found)?;
         let missing = || {
-            if stored.may_still_come(now) {
+            if may_still_come(&kept, now) {
                 not_ready()
             } else {
                 not_found()
             }
         };
-        let Some(url) = &stored.url else {
-            return Err(missing());
-        };
-        let credentials = self
-            .exotel
-            .get(now)
-            .await
-            .as_ref()
-            .as_ref()
-            .map(|exotel| Credentials {
-                key: exotel.api_key.clone(),
-                token: exotel.api_token.clone(),
-            });
+        let url = kept.url.as_ref().ok_or_else(missing)?;
+        let exotel = self.exotel.get(now).await;
+        let credentials = exotel.as_ref().as_ref().map(|exotel| Credentials {
+            key: exotel.api_key.clone(),
+            token: exotel.api_token.clone(),
+        });
         let access = credentials.as_ref().map_or(Access::Open, Access::Credentials);
         let mut opened = self.fetcher.open(url, access, asked).await;
-        if let (Err(FetchError::Denied(_)), Some(sid)) = (&opened, &stored.sid)
-            && let Some(signed) = self.recordings.signed_url(sid).await.map_err(no_signed_url)?
+        if let (Err(FetchError::Denied(_)), Some(sid)) = (&opened, &kept.sid)
+            && let Some(signed) = self.signed_url(sid, now).await
         {
             opened = self.fetcher.open(&signed, Access::Open, asked).await;
         }
@@ -184,6 +151,51 @@ impl<R: Recordings> Proxy<R> {
             FetchError::Missing => missing(),
             error => problem(&error),
         })
+    }
+
+    /// An address of the recording that needs no credentials for some minutes; `None` when Exotel gives none.
+    async fn signed_url(&self, sid: &CallSid, now: Timestamp) -> Option<PrivateUrl> {
+        // The host refused our credentials: they may be old.
+        let exotel = self.exotel.refetch(now).await;
+        let exotel = Option::as_ref(&exotel)?;
+        let links = async {
+            let base_url = exotel
+                .base_url
+                .as_str()
+                .parse()
+                .expect("an origin of ours is a URL");
+            let credentials = exotel::Credentials {
+                account_sid: exotel.account_sid.clone(),
+                api_key: exotel.api_key.clone(),
+                api_token: exotel.api_token.clone(),
+            };
+            let call_sid = sid.as_str().parse().expect("a CallSid is a CallSid");
+            let details = GetRecording {
+                call_sid,
+                validity_mins: SIGNED_MINUTES,
+            };
+            exotel::Client::new(self.http.clone(), base_url, credentials)?
+                .send(&details)
+                .await
+        };
+        match links.await {
+            Ok(links) => links.pre_signed_url,
+            Err(error) => {
+                tracing::error!(
+                    call.sid = sid.as_str(),
+                    "Exotel gave no signed address of a recording: {error}"
+                );
+                None
+            }
+        }
+    }
+}
+
+/// Whether a file that is not there may still come.
+fn may_still_come(kept: &Kept, now: Timestamp) -> bool {
+    match kept.ended_at {
+        Some(ended_at) => now.duration_since(ended_at) < FILE_WITHIN,
+        None => !kept.is_final,
     }
 }
 
@@ -231,15 +243,6 @@ fn timed_out() -> Problem {
     )
 }
 
-fn no_signed_url(cause: Cause) -> Problem {
-    tracing::error!("Exotel gave no signed address: {cause}");
-    Problem::new(
-        502,
-        "recording_denied",
-        "Exotel does not let us read this recording now; try again later.",
-    )
-}
-
 /// The problem that a failure to fetch becomes. The cause is logged here, and only here.
 fn problem(error: &FetchError) -> Problem {
     let causes: Vec<_> = std::iter::successors(std::error::Error::source(error), |cause| cause.source())
@@ -281,18 +284,17 @@ mod tests {
     #[test]
     fn a_file_is_awaited_until_15_minutes_after_the_call() {
         let ended_at: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
-        let stored = |ended_at, is_final| StoredRecording {
+        let kept = |ended_at, is_final| Kept {
             url: None,
             sid: None,
             is_final,
             ended_at,
         };
-        let awaited = |stored: StoredRecording, minutes| {
-            stored.may_still_come(ended_at + SignedDuration::from_mins(minutes))
-        };
-        assert!(awaited(stored(Some(ended_at), true), 14));
-        assert!(!awaited(stored(Some(ended_at), true), 15));
-        assert!(awaited(stored(None, false), 600), "the call is still going on");
-        assert!(!awaited(stored(None, true), 0), "it was never answered");
+        let awaited =
+            |kept: Kept, minutes| may_still_come(&kept, ended_at + SignedDuration::from_mins(minutes));
+        assert!(awaited(kept(Some(ended_at), true), 14));
+        assert!(!awaited(kept(Some(ended_at), true), 15));
+        assert!(awaited(kept(None, false), 600), "the call is still going on");
+        assert!(!awaited(kept(None, true), 0), "it was never answered");
     }
 }

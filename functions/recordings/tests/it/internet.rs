@@ -29,7 +29,10 @@ use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
 };
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+};
 use tokio_rustls::TlsAcceptor;
 
 /// The public address behind which every test server stands.
@@ -101,22 +104,9 @@ impl Internet {
             self.counts.accepted.fetch_add(1, SeqCst);
             let (internet, acceptor, answer) = (self.clone(), acceptor.clone(), Arc::clone(&answer));
             tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else {
-                    return;
-                };
-                let service = service_fn(|request: Request<Incoming>| {
-                    let host = request.headers()["host"].to_str().unwrap().to_owned();
-                    let seen = Seen {
-                        url: format!("https://{host}{}", request.uri()),
-                        headers: request.headers().clone(),
-                    };
-                    internet.seen.lock().unwrap().push(seen.clone());
-                    let answer = Arc::clone(&answer);
-                    async move { Ok::<_, Infallible>(answer(&seen)) }
-                });
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    serve_connection(stream, "https", internet.seen, answer).await;
+                }
             });
         }
     }
@@ -260,6 +250,58 @@ fn acceptor(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) -
             .with_single_cert(vec![certificate], key)
             .unwrap(),
     ))
+}
+
+/// A server without TLS: its origin, and what it was asked.
+pub(crate) async fn serve_plain(
+    answer: impl Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
+) -> (String, Arc<Mutex<Vec<Seen>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+    let (asked, answer) = (Arc::clone(&seen), Arc::new(answer));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve_connection(
+                stream,
+                "http",
+                Arc::clone(&asked),
+                Arc::clone(&answer) as Arc<Answer>,
+            ));
+        }
+    });
+    (origin, seen)
+}
+
+async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    scheme: &str,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    answer: Arc<Answer>,
+) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let host = request.headers()["host"].to_str().unwrap().to_owned();
+        let url = format!("{scheme}://{host}{}", request.uri());
+        let asked = Seen {
+            url,
+            headers: request.headers().clone(),
+        };
+        let response = answer(&asked);
+        seen.lock().unwrap().push(asked);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // Clients hang up as they like.
+    let _ = connection.await;
+}
+
+pub(crate) fn json(body: &serde_json::Value) -> Response<Full<Bytes>> {
+    let body = Full::new(body.to_string().into());
+    Response::builder()
+        .header("content-type", "application/json")
+        .body(body)
+        .unwrap()
 }
 
 pub(crate) fn audio(bytes: impl Into<Bytes>) -> Response<Full<Bytes>> {
