@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+pub mod outbound;
+
 use domain::{access::Caller, directory::Lead, ids::LeadId};
 use jiff::Timestamp;
 use lambda_kit::{

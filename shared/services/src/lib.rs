@@ -8,6 +8,8 @@ mod error;
 #[cfg(feature = "inbound")]
 pub mod inbound;
 pub mod logs;
+#[cfg(feature = "outbound")]
+pub mod outbound;
 #[cfg(feature = "projection")]
 pub mod projection;
 #[cfg(any(feature = "directory", feature = "raw-events"))]
