@@ -316,6 +316,16 @@ impl Table {
         Ok(())
     }
 
+    /// Takes a raw event that was erased out of the list by hour.
+    ///
+    /// # Errors
+    /// [`TableError`]; taking it out again is always safe.
+    pub async fn unindex_raw_event(&self, event: &RawEvent) -> Result<(), TableError> {
+        let key = keys::raw_event_by_hour(event.received_at, &event.hash);
+        self.delete(&key, Expression::new()).await?;
+        Ok(())
+    }
+
     /// The raw events received from `from` (inclusive) to `to` (exclusive), newest first. A page looks through at
     /// most 48 hours: it may be short, or empty, and still have a `next`, which is its `cursor`.
     ///

@@ -124,3 +124,21 @@ async fn a_raw_event_that_was_moved_is_gone_from_where_it_was() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_raw_event_that_was_erased_leaves_its_hour() {
+    let (dynamo, table) = table().await;
+    let event = raw_event(&call(&lead("lead-1").id, 1, CallState::Waiting), 1);
+    table.index_raw_event(&event).await.unwrap();
+    for _ in 0..2 {
+        table.unindex_raw_event(&event).await.unwrap();
+        let items = dynamo
+            .client()
+            .scan()
+            .table_name(dynamo::TABLE_NAME)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(items.count(), 0);
+    }
+}
