@@ -215,6 +215,7 @@ impl Inbox {
                 // For the operator's list alone: a failure changes nothing.
                 let _ = self.table.mark_raw_event(&event.id(), false).await;
             }
+            log(&event, handled);
             return Receipt::Kept {
                 success: true,
                 handled,
@@ -276,6 +277,22 @@ fn clean(delivery: &Delivery<'_>, now: Timestamp) -> RawEvent {
         body,
         query,
         handled: None,
+    }
+}
+
+/// One line per event. A sid that we do not know could be anything, so it is not logged.
+fn log(event: &RawEvent, handled: bool) {
+    let hash = &event.hash;
+    match &event.owner {
+        EventOwner::Call(call) => {
+            tracing::info!(call.id = %call.id, event.hash = %hash, handled, "kept an event of a call")
+        }
+        EventOwner::Sms(sms) => {
+            tracing::info!(sms.id = %sms.id, event.hash = %hash, handled, "kept an event of an SMS")
+        }
+        EventOwner::Sid(_) => {
+            tracing::info!(event.hash = %hash, handled, "kept an event of a sid that no row has")
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Applies kept events again. Safe to do any number of times, in any order: rows merge reports.
 
+use aws_types::SdkConfig;
 use table::{EventOwner, RawEvent, Table, TableError, events::RawEventId};
 
 use super::{Locator, Webhook, WebhookMessage, apply, find_row, read_event};
@@ -27,6 +28,11 @@ impl Replay {
     /// Over this table.
     pub fn new(table: Table) -> Self {
         Self { table }
+    }
+
+    /// With a client of its own. `aws` should not retry: the queue does.
+    pub fn connect(aws: &SdkConfig, table_name: &str) -> Self {
+        Self::new(Table::new(aws_sdk_dynamodb::Client::new(aws), table_name))
     }
 
     /// Keeps and applies a carried event, or applies a kept one again. An event of a sid that has since become a

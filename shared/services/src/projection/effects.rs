@@ -28,6 +28,8 @@ pub(super) enum Effect {
     CloseSms(SmsLocator),
     /// List a raw event under its hour.
     Index(Box<RawEvent>),
+    /// Take it out of that list.
+    Unindex(Box<RawEvent>),
     /// A row got its sid: events that came before are applied to it.
     AdoptOrphans {
         sid: String,
@@ -53,7 +55,7 @@ impl Effect {
         match self {
             Effect::OpenCall(call) | Effect::CloseCall(call) => Key::Call(call.clone()),
             Effect::OpenSms(sms) | Effect::CloseSms(sms) => Key::Sms(sms.clone()),
-            Effect::Index(event) => Key::Event(event.id()),
+            Effect::Index(event) | Effect::Unindex(event) => Key::Event(event.id()),
             Effect::AdoptOrphans { sid, .. } => Key::Sid(sid.clone()),
             Effect::TryAgainLater(orphan) => Key::Orphan(orphan.clone()),
         }
@@ -67,8 +69,9 @@ pub(super) struct Plan {
     pub(super) news: Vec<News>,
 }
 
-/// What follows from a change, told by its images alone.
-pub(super) fn plan(old: Option<&Record>, new: Option<&Record>) -> Plan {
+/// What follows from a change, told by its images alone. `expired`: DynamoDB removed the item by its TTL; the entries
+/// that point to it have the same.
+pub(super) fn plan(old: Option<&Record>, new: Option<&Record>, expired: bool) -> Plan {
     let mut plan = Plan::default();
     let old_call = old.and_then(as_call);
     let old_sms = old.and_then(as_sms);
@@ -81,18 +84,20 @@ pub(super) fn plan(old: Option<&Record>, new: Option<&Record>) -> Plan {
         if matches!(&event.owner, EventOwner::Sid(sid) if !sid.is_empty()) {
             plan.effects.push(Effect::TryAgainLater(event.id()));
         }
-    } else if new.is_none() {
-        // The lead was erased.
-        plan.effects.extend(
-            old_call
-                .filter(|call| is_open_call(call))
-                .map(|call| Effect::CloseCall(call.locator.clone())),
-        );
-        plan.effects.extend(
-            old_sms
-                .filter(|sms| is_open_sms(sms))
-                .map(|sms| Effect::CloseSms(sms.locator.clone())),
-        );
+    } else if new.is_none() && !expired {
+        // The lead was erased. An orphan went because it moved, and its entry names the new place by now.
+        match old {
+            Some(Record::Call(call)) if is_open_call(call) => {
+                plan.effects.push(Effect::CloseCall(call.locator.clone()));
+            }
+            Some(Record::Sms(sms)) if is_open_sms(sms) => {
+                plan.effects.push(Effect::CloseSms(sms.locator.clone()));
+            }
+            Some(Record::RawEvent(event)) if !matches!(event.owner, EventOwner::Sid(_)) => {
+                plan.effects.push(Effect::Unindex(event.clone()));
+            }
+            _ => {}
+        }
     }
     plan
 }

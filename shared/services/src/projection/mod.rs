@@ -12,6 +12,7 @@ mod effects;
 
 use std::collections::HashMap;
 
+use aws_types::SdkConfig;
 use futures_util::{StreamExt, stream};
 use serde_dynamo::Item;
 use table::{Record, Table, TableError};
@@ -30,6 +31,8 @@ pub struct Change {
     pub old: Item,
     /// After; empty for an item that was removed.
     pub new: Item,
+    /// Whether DynamoDB removed it by its TTL, not somebody.
+    pub expired: bool,
 }
 
 /// Where the work on a batch stopped.
@@ -70,6 +73,15 @@ impl Projector {
         Self { table, queue, bus }
     }
 
+    /// With clients of its own. `aws` should not retry: the stream does. `queue_url` is the URL of `webhook-events`.
+    pub fn connect(aws: &SdkConfig, table_name: &str, queue_url: &str, bus_name: &str) -> Self {
+        Self::new(
+            Table::new(aws_sdk_dynamodb::Client::new(aws), table_name),
+            WebhookQueue::new(aws.clone(), queue_url),
+            EventBus::new(aws_sdk_eventbridge::Client::new(aws), bus_name),
+        )
+    }
+
     /// Projects a batch, in the order of the stream.
     ///
     /// # Errors
@@ -79,8 +91,9 @@ impl Projector {
         let mut writes: HashMap<Key, (usize, Effect)> = HashMap::new();
         let mut news = Vec::new();
         for (at, change) in changes.into_iter().enumerate() {
+            let expired = change.expired;
             let planned = match read(change) {
-                Ok((old, new)) => plan(old.as_ref(), new.as_ref()),
+                Ok((old, new)) => plan(old.as_ref(), new.as_ref(), expired),
                 Err(source) => {
                     failed = Some(Stopped {
                         at,
@@ -126,6 +139,7 @@ impl Projector {
             Effect::OpenSms(sms) => self.table.open_sms(&sms).await?,
             Effect::CloseSms(sms) => self.table.close_sms(&sms).await?,
             Effect::Index(event) => self.table.index_raw_event(&event).await?,
+            Effect::Unindex(event) => self.table.unindex_raw_event(&event).await?,
             Effect::AdoptOrphans {
                 sid,
                 webhook,

@@ -1,0 +1,15 @@
+//! The workers as Lambda drives them: batches in, failed ids out, against DynamoDB's semantics in process.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+#[path = "../../../webhooks/tests/it/aws.rs"]
+mod aws;
+mod given;
+mod project;
+#[path = "../../src/bin/project-events.rs"]
+#[expect(dead_code, reason = "its main is Lambda's")]
+mod project_events;
+mod replay;
+#[path = "../../src/bin/replay-events.rs"]
+#[expect(dead_code, reason = "its main is Lambda's")]
+mod replay_events;
