@@ -106,7 +106,7 @@ impl Door {
             Webhook::Sms => (Purpose::Sms, "sms-status", "sms-callback"),
         };
         let word = purpose.as_str();
-        let segments: Vec<&str> = request.raw_path().trim_matches('/').split('/').collect();
+        let segments: Vec<&str> = request.raw_path().split('/').collect();
         let by_token = || {
             let token = request.query::<String>("token").ok().flatten();
             capability::is_webhook_token(&secrets.webhook, token.as_deref())

@@ -1,0 +1,72 @@
+//! Everything that is logged while this binary's tests run is looked at: no token, capability, secret or whole phone
+//! number may be in it.
+
+use std::{
+    io,
+    sync::{Mutex, Once},
+};
+
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+use crate::given::{API_KEY, API_TOKEN, MD5, SIGNING_KEY, TOKEN};
+
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static SECRETS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static ONCE: Once = Once::new();
+
+/// The national part of each number that the tests use.
+const NUMBERS: [&str; 3] = ["9811100001", "9811100002", "8045550100"];
+
+struct Lines;
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LINES
+            .lock()
+            .unwrap()
+            .push(String::from_utf8_lossy(bytes).into_owned());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Lines;
+
+    fn make_writer(&self) -> Lines {
+        Lines
+    }
+}
+
+/// Starts looking, once for all tests: our own crates at every level, the others as in production and more.
+pub(crate) fn capture() {
+    ONCE.call_once(|| {
+        let filter = EnvFilter::new("info,webhooks=trace,services=trace,table=trace,lambda_kit=trace,exotel=trace,aws_smithy_runtime=debug");
+        tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(Lines).init();
+    });
+}
+
+/// A capability that must not be logged.
+pub(crate) fn keep_secret(secret: &str) {
+    SECRETS.lock().unwrap().push(secret.to_owned());
+}
+
+pub(crate) fn assert_clean() {
+    let secrets = SECRETS.lock().unwrap();
+    let lines = LINES.lock().unwrap();
+    let known = [TOKEN, API_KEY, API_TOKEN, MD5, SIGNING_KEY]
+        .into_iter()
+        .chain(NUMBERS);
+    for secret in known.chain(secrets.iter().map(String::as_str)) {
+        let leak = lines.iter().find(|line| line.contains(secret));
+        assert!(leak.is_none(), "{secret} was logged: {}", leak.unwrap());
+    }
+}
+
+/// Whether some line holds this text.
+pub(crate) fn has(text: &str) -> bool {
+    LINES.lock().unwrap().iter().any(|line| line.contains(text))
+}
