@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::{
     Client,
-    config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
+    config::{BehaviorVersion, Credentials, Region, SharedHttpClient, retry::RetryConfig},
 };
 use aws_smithy_http_client::Builder;
 
@@ -15,6 +15,11 @@ pub const TABLE_NAME: &str = "exotel";
 
 /// The table as `template.yaml` declares it; a repository test compares the two.
 const TABLE: &str = include_str!("table.json");
+
+/// A client for plain HTTP, for tests that stand in for DynamoDB themselves.
+pub fn http_client() -> SharedHttpClient {
+    Builder::new().build_http()
+}
 
 /// A database of its own with the table in it.
 #[derive(Debug)]
@@ -50,7 +55,7 @@ impl Dynamo {
             .endpoint_url(&endpoint_url)
             .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
             .retry_config(RetryConfig::disabled())
-            .http_client(Builder::new().build_http())
+            .http_client(http_client())
             .interceptor(meter.clone())
             .build();
         Self {

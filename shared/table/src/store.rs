@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::{
         update_item::UpdateItemError,
     },
     types::{
-        AttributeValue, DeleteRequest, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure,
-        TransactWriteItem, WriteRequest,
+        AttributeValue, CancellationReason, DeleteRequest, KeysAndAttributes, ReturnValue,
+        ReturnValuesOnConditionCheckFailure, TransactWriteItem, WriteRequest,
     },
 };
 
@@ -21,6 +21,8 @@ use crate::{
 
 /// How often a batch whose rest DynamoDB hands back is sent again at once before we call the table unavailable.
 const BATCH_TRIES: usize = 4;
+/// How often a transaction that conflicts with another one is tried before we call the table unavailable.
+const CONFLICT_TRIES: usize = 5;
 /// BatchGetItem takes at most this many keys.
 const BATCH_GET_KEYS: usize = 100;
 /// BatchWriteItem takes at most this many items.
@@ -226,32 +228,36 @@ impl Table {
         }
     }
 
-    /// Does all writes or none.
+    /// Does all writes or none. Two clicks on one lead at the same moment meet on its row: whoever comes second finds
+    /// a conflict and tries again at once, since the first is done within milliseconds.
     pub(crate) async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Transacted, TableError> {
-        let answer = boxed(
-            self.client
-                .transact_write_items()
-                .set_transact_items(Some(writes))
-                .send(),
-        )
-        .await;
-        match answer {
-            Ok(_) => Ok(Transacted::Done),
-            Err(error) => {
-                if let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) =
-                    error.as_service_error()
-                {
-                    let unmet: Vec<bool> = canceled
-                        .cancellation_reasons()
-                        .iter()
-                        .map(|reason| reason.code() == Some("ConditionalCheckFailed"))
-                        .collect();
-                    if unmet.contains(&true) {
-                        return Ok(Transacted::Unmet(unmet));
-                    }
-                }
-                Err(TableError::from_sdk(error))
+        let mut tries = 1;
+        loop {
+            let answer = boxed(
+                self.client
+                    .transact_write_items()
+                    .set_transact_items(Some(writes.clone()))
+                    .send(),
+            )
+            .await;
+            let Err(error) = answer else {
+                return Ok(Transacted::Done);
+            };
+            let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) =
+                error.as_service_error()
+            else {
+                return Err(TableError::from_sdk(error));
+            };
+            let reasons = canceled.cancellation_reasons();
+            let is = |code| move |reason: &CancellationReason| reason.code() == Some(code);
+            let unmet: Vec<bool> = reasons.iter().map(is("ConditionalCheckFailed")).collect();
+            if unmet.contains(&true) {
+                return Ok(Transacted::Unmet(unmet));
             }
+            if tries == CONFLICT_TRIES || !reasons.iter().any(is("TransactionConflict")) {
+                return Err(TableError::from_sdk(error));
+            }
+            tries += 1;
         }
     }
 

@@ -8,6 +8,9 @@ use table::{Claim, Create, Recorded};
 
 use crate::given::{at, call, lead, table};
 
+/// As long as Exotel's are.
+const SID: &str = "7c1b2a3d4e5f6071829304a5b6c7d8e9";
+
 fn accepted(sid: &str) -> CallReport {
     CallReport {
         sid: Some(sid.parse().unwrap()),
@@ -18,7 +21,7 @@ fn accepted(sid: &str) -> CallReport {
 fn answered(leg: Option<LegStatus>) -> CallReport {
     let state = CallState::from_exotel("in-progress", leg);
     CallReport {
-        sid: Some("abc123".parse().unwrap()),
+        sid: Some(SID.parse().unwrap()),
         lead_leg: leg,
         answered_at: Some(at(9_000)),
         ..CallReport::new(ReportSource::Callback, state)
@@ -27,14 +30,15 @@ fn answered(leg: Option<LegStatus>) -> CallReport {
 
 fn completed() -> CallReport {
     CallReport {
-        sid: Some("abc123".parse().unwrap()),
+        sid: Some(SID.parse().unwrap()),
         talk_secs: Some(41),
         lead_leg: Some(LegStatus::Completed),
         recording_url: Some(format!(
             "https://recordings.exotel.com/exotelrecordings/{}.mp3",
-            "x".repeat(100)
+            "x".repeat(140)
         )),
         ended_at: Some(at(60_000)),
+        price: Some("12.3456".to_owned()),
         ..CallReport::new(ReportSource::Callback, Some(CallState::Completed))
     }
 }
@@ -55,7 +59,7 @@ async fn a_whole_call_costs_nine_write_units_and_its_events_one_each() {
     assert_eq!((spent.write_units, spent.read_units), (4.0, 0.0));
     whole += spent.write_units;
 
-    let accepted = accepted("abc123");
+    let accepted = accepted(SID);
     assert_eq!(
         table.record_call_report(&call.locator, &accepted).await.unwrap(),
         Recorded::Applied
@@ -86,7 +90,7 @@ async fn a_whole_call_costs_nine_write_units_and_its_events_one_each() {
     let lead = table.lead(&lead.id).await.unwrap().unwrap();
     assert_eq!((lead.call_count, lead.last_contacted_at), (1, Some(at(1))));
     assert_eq!(
-        table.call_by_sid(&"abc123".parse().unwrap()).await.unwrap(),
+        table.call_by_sid(&SID.parse().unwrap()).await.unwrap(),
         Some(call.locator)
     );
 }

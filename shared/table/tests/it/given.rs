@@ -2,7 +2,7 @@
 
 use domain::{
     call::{Call, CallOrigin, CallProgress, CallState, ExotelCall},
-    directory::Lead,
+    directory::{Lead, User},
     ids::{CallId, CallLocator, LeadId, SmsId, SmsLocator},
     sms::{Sms, SmsProgress, SmsState},
 };
@@ -84,5 +84,15 @@ pub(crate) fn raw_event(call: &Call, n: i64) -> RawEvent {
         body: b"CallSid=abc123&Status=completed".to_vec(),
         query: None,
         handled: None,
+    }
+}
+
+pub(crate) fn user() -> User {
+    User {
+        id: "sales-1".parse().unwrap(),
+        phone: Some("+919811100099".parse().unwrap()),
+        full_name: Some("Ravi Kumar".to_owned()),
+        email: Some("ravi@example.com".to_owned()),
+        role: Some("SALES".parse().unwrap()),
     }
 }

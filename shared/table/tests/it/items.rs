@@ -2,28 +2,18 @@
 
 use domain::{
     call::{Call, CallOrigin, CallReport, CallSource, CallState, LegStatus, Outcome, ReportSource},
-    directory::User,
     sms::{SmsReport, SmsState},
 };
 use table::{EventOwner, RawEvent, Record};
 
-use crate::given::{at, call, lead, raw_event, sms, table};
+use crate::given::{at, call, lead, raw_event, sms, table, user};
 
 #[tokio::test]
 async fn every_kind_of_item_looks_like_this() {
     let (dynamo, table) = table().await;
     let lead = lead("lead-1");
     table.put_lead(&lead).await.unwrap();
-    table
-        .put_user(&User {
-            id: "sales-1".parse().unwrap(),
-            phone: Some("+919811100099".parse().unwrap()),
-            full_name: Some("Ravi Kumar".to_owned()),
-            email: Some("ravi@example.com".to_owned()),
-            role: Some("SALES".parse().unwrap()),
-        })
-        .await
-        .unwrap();
+    table.put_user(&user()).await.unwrap();
     let placed = call(&lead.id, 1, CallState::InFlight);
     table.create_call(&placed).await.unwrap();
     table.open_call(&placed.locator).await.unwrap();

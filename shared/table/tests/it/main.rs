@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's own values")]
 
 mod calls;
+mod conflicts;
 mod contract;
 mod directory;
 mod events;
