@@ -27,7 +27,8 @@ const NOT_PUBLIC_V4: [Ipv4Net; 19] = [
     v4(255, 255, 255, 255, 32), // broadcast
 ];
 
-/// The only part of IPv6 that is handed out as global unicast. Unique local (`fd00:ec2::254`), link-local, mapped, translated (`64:ff9b::`) and multicast addresses all lie outside.
+/// The only part of IPv6 that is handed out as global unicast. Unique local (`fd00:ec2::254`), link-local,
+/// mapped, translated (`64:ff9b::`) and multicast addresses all lie outside.
 const GLOBAL_UNICAST_V6: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 
 /// What inside it is special all the same.
@@ -47,7 +48,8 @@ const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), prefix)
 }
 
-/// Whether an address is a server on the public internet: no private, loopback, link-local, shared, translated, multicast, documentation or reserved one.
+/// Whether an address is a server on the public internet: no private, loopback, link-local, shared,
+/// translated, multicast, documentation or reserved one.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !NOT_PUBLIC_V4.iter().any(|net| net.contains(&address)),

@@ -1,4 +1,5 @@
-//! One recording from wherever Exotel keeps it: admitted, requested, redirected, and opened up to its first byte.
+//! One recording from wherever Exotel keeps it: admitted, requested, redirected, and opened up to its first
+//! byte.
 
 use std::{error::Error as _, fmt, time::Duration};
 
@@ -66,7 +67,8 @@ pub struct Opened {
     pub status: StatusCode,
     /// Type, length, range and validators, as the origin told them.
     pub headers: HeaderMap,
-    /// The bytes, fetched no faster than they are taken. A stream that breaks off ends early, short of the length told.
+    /// The bytes, fetched no faster than they are taken. A stream that breaks off ends early, short of the
+    /// length told.
     pub body: std::pin::Pin<Box<dyn Stream<Item = Bytes> + Send>>,
 }
 
@@ -91,7 +93,8 @@ pub enum FetchError {
     /// More redirects than are followed, or one that leads nowhere.
     #[error("the recording's address redirects more than {MOST_REDIRECTS} times, or nowhere")]
     Redirects,
-    /// 401, 403, or S3's 400 for a kind of credentials that it does not take: another kind of access is needed.
+    /// 401, 403, or S3's 400 for a kind of credentials that it does not take: another kind of access is
+    /// needed.
     #[error("the recording's host refuses access ({0})")]
     Denied(StatusCode),
     /// 404 or 410: no such file, or not yet.
@@ -114,8 +117,9 @@ pub enum FetchError {
     Unreachable(#[source] reqwest::Error),
 }
 
-/// A client for recordings alone: https to public addresses, no proxy, no redirects but those that [`Fetcher`] judges.
-/// `tls` brings the trusted roots; `names` is asked for every connection, and only its public answers are connected to.
+/// A client for recordings alone: https to public addresses, no proxy, no redirects but those that
+/// [`Fetcher`] judges. `tls` brings the trusted roots; `names` is asked for every connection, and only its
+/// public answers are connected to.
 pub fn guarded_client(tls: ClientBuilder, names: impl Resolve + 'static) -> ClientBuilder {
     plain_client(tls)
         .https_only(true)
@@ -145,7 +149,8 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// Requests `address` with the browser's `Range` and `If-Range`, follows at most two judged redirects, and waits for the first byte.
+    /// Requests `address` with the browser's `Range` and `If-Range`, follows at most two judged redirects,
+    /// and waits for the first byte.
     pub async fn open(
         &self,
         address: &str,
@@ -257,7 +262,8 @@ async fn opened(mut response: reqwest::Response) -> Result<Opened, FetchError> {
     let rest = stream::unfold(response, |mut response| async {
         match response.chunk().await {
             Ok(chunk) => chunk.map(|chunk| (chunk, response)),
-            // Not passed on as an error: lambda_runtime writes a stream's error into its body, in the middle of the audio.
+            // Not passed on as an error: lambda_runtime writes a stream's error into its body, in the middle
+            // of the audio.
             Err(error) => {
                 tracing::warn!(error = %error.without_url(), "the recording broke off");
                 None
@@ -274,15 +280,16 @@ async fn opened(mut response: reqwest::Response) -> Result<Opened, FetchError> {
     })
 }
 
-/// The chunk in copies of a few kilobytes. A chunk as it was read pins the whole buffer it was read into, up to 400 KB, and the
-/// way to the browser keeps some 16 of whatever it is given.
+/// The chunk in copies of a few kilobytes. A chunk as it was read pins the whole buffer it was read into, up
+/// to 400 KB, and the way to the browser keeps some 16 of whatever it is given.
 fn pieces(chunk: Bytes) -> impl Iterator<Item = Bytes> {
     (0..chunk.len())
         .step_by(PIECE)
         .map(move |at| Bytes::copy_from_slice(&chunk[at..chunk.len().min(at + PIECE)]))
 }
 
-/// The content type to pass on; `None` when the answer is something else than audio (an error page, an API's JSON). S3 has no type for many files, so there the file's name tells.
+/// The content type to pass on; `None` when the answer is something else than audio (an error page, an API's
+/// JSON). S3 has no type for many files, so there the file's name tells.
 fn audio_type(headers: &HeaderMap, path: &str) -> Option<HeaderValue> {
     let told = headers.get(CONTENT_TYPE);
     let essence = told.map(|value| {

@@ -1,18 +1,20 @@
 //! Which addresses a recording may be fetched from. Pure: nothing is resolved or connected here.
 //!
-//! A recording's URL reaches us in callbacks and call details, so it is input, and the proxy that follows it holds Exotel's credentials and stands inside the team's network.
-//! An address is admitted only when it is written the way it will be requested: what a parser would have to repair (other alphabets, escapes in the host, backslashes, dot segments)
-//! is refused rather than repaired. Every redirect goes through here again.
+//! A recording's URL reaches us in callbacks and call details, so it is input, and the proxy that follows it
+//! holds Exotel's credentials and stands inside the team's network. An address is admitted only when it is
+//! written the way it will be requested: what a parser would have to repair (other alphabets, escapes in the
+//! host, backslashes, dot segments) is refused rather than repaired. Every redirect goes through here again.
 
 use url::{Host, Origin, Position, Url};
 
-/// Longer addresses are refused; a pre-signed S3 URL has some 600 characters, with a session token up to 2 000.
+/// Longer addresses are refused; a pre-signed S3 URL has some 600 characters, 2000 with a session token.
 const LONGEST: usize = 4_096;
 
 /// Every host under these is Exotel's.
 const EXOTEL_SUFFIXES: [&str; 2] = [".exotel.com", ".exotel.in"];
 
-/// The buckets that Exotel is known to keep recordings in, with their region. Bucket names are unique across AWS, so the name in host or path settles whose files they are.
+/// The buckets that Exotel is known to keep recordings in, with their region. Bucket names are unique across
+/// AWS, so the name in host or path settles whose files they are.
 const BUCKETS: [(&str, &str); 2] = [
     ("exotelrecordings", "ap-southeast-1"),
     ("exotel-mum1-recordings", "ap-south-1"),
@@ -39,7 +41,8 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// Whether Exotel's key and token may be sent there. Never to S3, which is a third party to them and refuses a signed request that has them.
+    /// Whether Exotel's key and token may be sent there. Never to S3, which is a third party to them and
+    /// refuses a signed request that has them.
     pub fn may_see_credentials(&self) -> bool {
         match self.place {
             Place::Exotel | Place::Extra => true,
@@ -83,7 +86,8 @@ pub enum Refusal {
     /// Not one of the hosts that keep Exotel's recordings.
     #[error("the host is not one that keeps Exotel's recordings")]
     Host,
-    /// Not the form in which the address would be requested, so that two readers could take it for two addresses.
+    /// Not the form in which the address would be requested, so that two readers could take it for two
+    /// addresses.
     #[error("the address is not written the way it would be requested")]
     Form,
     /// An S3 path outside Exotel's buckets, or one with escaped separators.
@@ -270,7 +274,8 @@ fn bucket_path(path: &str) -> Result<Place, Refusal> {
     }
 }
 
-/// Letters, digits and inner hyphens. Exotel has no internationalised hosts, so an `xn--` label is somebody's trick.
+/// Letters, digits and inner hyphens. Exotel has no internationalised hosts, so an `xn--` label is somebody's
+/// trick.
 fn is_plain_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
         && !label.starts_with("xn--")
@@ -281,7 +286,8 @@ fn is_plain_label(label: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-/// An escaped slash, backslash, dot, per cent sign or control character: a server that unescapes once more would see another path.
+/// An escaped slash, backslash, dot, per cent sign or control character: a server that unescapes once more
+/// would see another path.
 fn escapes_a_separator(path: &str) -> bool {
     path.split('%').skip(1).any(|rest| {
         let code = rest
@@ -477,7 +483,8 @@ mod tests {
             "[-./\\\\:@#?%&=_a-z0-9]{0,3}",
             "\\PC{0,2}",
         ];
-        // Without an honest beginning hardly one in a hundred would be admitted, and the properties would say little.
+        // Without an honest beginning hardly one in a hundred would be admitted, and the properties would say
+        // little.
         let beginning = prop_oneof![
             Just("https://recordings.exotel.com"),
             Just("http://a.exotel.in/b"),

@@ -1,6 +1,7 @@
 //! Name resolution that gives public addresses alone.
 //!
-//! The connection is made to the very addresses that were checked here, so a name that answers otherwise when asked again gains nothing by it.
+//! The connection is made to the very addresses that were checked here, so a name that answers otherwise when
+//! asked again gains nothing by it.
 
 use std::{net::SocketAddr, sync::Arc};
 

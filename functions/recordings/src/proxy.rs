@@ -61,8 +61,8 @@ impl Proxy {
     /// Answers `GET` and `HEAD` with `?ticket=`.
     ///
     /// # Errors
-    /// 401 without a good ticket, 404 without a recording (`recording_not_ready` while one may still come), 405, 416, and 502 or
-    /// 504 when it cannot be had from Exotel.
+    /// 401 without a good ticket, 404 without a recording (`recording_not_ready` while one may still come),
+    /// 405, 416, and 502 or 504 when it cannot be had from Exotel.
     pub async fn answer(&self, request: &Request, now: Timestamp) -> Result<Response<Body>, Problem> {
         let method = request.route().method;
         if method != "GET" && method != "HEAD" {

@@ -15,7 +15,8 @@ use crate::Error;
 const HTTP_INTEGRATION: &str = "application/vnd.awslambda.http-integration-response";
 const PRELUDE_END: [u8; 8] = [0; 8];
 
-/// What one invocation cost. Times run from the moment the event was handed over, or from the start of the process, to the moment the response was complete.
+/// What one invocation cost. Times run from the moment the event was handed over, or from the start of the
+/// process, to the moment the response was complete.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
     /// Wall time of this invocation.
@@ -42,7 +43,8 @@ pub struct Prelude {
     pub cookies: Vec<String>,
 }
 
-/// A response whose body is still arriving. Nothing is read ahead: as long as no chunk is asked for, the function waits.
+/// A response whose body is still arriving. Nothing is read ahead: as long as no chunk is asked for, the
+/// function waits.
 #[derive(Debug)]
 pub struct Answer {
     /// The id under which the event was handed over.
@@ -150,7 +152,8 @@ impl Answer {
         Ok(())
     }
 
-    /// The next piece of the body, `None` after the last. A stream that breaks off is [`Error::BrokenStream`].
+    /// The next piece of the body, `None` after the last. A stream that breaks off is
+    /// [`Error::BrokenStream`].
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         match self.unread.take() {
             Some(chunk) => Ok(Some(chunk)),

@@ -137,7 +137,8 @@ pub struct Function {
 }
 
 impl Function {
-    /// Starts the process and the Runtime API it talks to, on a free loopback port. Does not wait for its init.
+    /// Starts the process and the Runtime API it talks to, on a free loopback port. Does not wait for its
+    /// init.
     pub async fn start(launch: Launch) -> Result<Self, Error> {
         let cannot = |source| Error::Start {
             program: launch.program.display().to_string(),
@@ -205,7 +206,8 @@ impl Function {
         }
     }
 
-    /// Hands one event over and waits for the head of its response. Events given at the same time wait for each other.
+    /// Hands one event over and waits for the head of its response. Events given at the same time wait for
+    /// each other.
     pub async fn invoke(&self, event: impl Into<Bytes>) -> Result<Answer, Error> {
         let (respond, response) = oneshot::channel();
         let request_id = format!(

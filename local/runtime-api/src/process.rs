@@ -11,7 +11,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// Resident memory now (`VmRSS`), in bytes.
     pub rss_bytes: u64,
-    /// Most resident memory since the start or the last [`reset_peak`](crate::Function::reset_peak) (`VmHWM`), in bytes.
+    /// Most resident memory since the start or the last [`reset_peak`](crate::Function::reset_peak)
+    /// (`VmHWM`), in bytes.
     pub peak_rss_bytes: u64,
 }
 

@@ -83,7 +83,8 @@ impl Api {
             let api = Arc::clone(&self);
             tokio::spawn(async move {
                 let service = service_fn(|request| Arc::clone(&api).answer(request));
-                // An error here is the function closing its connection, which the child's exit or the broken body tells better.
+                // An error here is the function closing its connection, which the child's exit or the broken
+                // body tells better.
                 let _ = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
                     .await;
@@ -184,7 +185,8 @@ impl Api {
                 },
                 Err(error) => Err(Error::BrokenStream(error.to_string())),
             };
-            // A reader that went away changes nothing for the function, as on Lambda: the rest is read and dropped.
+            // A reader that went away changes nothing for the function, as on Lambda: the rest is read and
+            // dropped.
             let _ = chunks.send(chunk).await;
         }
         let _ = figures.send(self.figures(handed_over, cpu_then));

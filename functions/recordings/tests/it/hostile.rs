@@ -1,4 +1,5 @@
-//! Addresses that somebody might plant in a callback. None of them is connected to, nor reached by a redirect.
+//! Addresses that somebody might plant in a callback. None of them is connected to, nor reached by a
+//! redirect.
 
 use http::{HeaderMap, HeaderValue};
 use recordings::{

@@ -1,4 +1,5 @@
-//! A small internet: names that resolve as a test wants, public addresses that lead to a TLS server on loopback, and counts of everything that was asked for.
+//! A small internet: names that resolve as a test wants, public addresses that lead to a TLS server on
+//! loopback, and counts of everything that was asked for.
 
 use std::{
     collections::HashMap,
@@ -70,7 +71,8 @@ pub(crate) struct Internet {
 }
 
 impl Internet {
-    /// Starts the server that answers for every name. A name resolves to it unless [`Self::resolve`] says otherwise.
+    /// Starts the server that answers for every name. A name resolves to it unless [`Self::resolve`] says
+    /// otherwise.
     pub(crate) async fn start(
         answer: impl Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
     ) -> Self {

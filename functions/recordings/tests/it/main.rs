@@ -1,4 +1,5 @@
-//! The proxy against real servers on loopback, reached through a resolver that the tests control, and as the function itself.
+//! The proxy against real servers on loopback, reached through a resolver that the tests control, and as the
+//! function itself.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 mod calls;
