@@ -43,7 +43,9 @@ pub(crate) struct Running {
     emulator: Emulator,
     doors: [JoinHandle<()>; 2],
     pub(crate) file: StackFile,
-    jwt_secret: String,
+    /// Logs and temporary files.
+    pub(crate) dir: PathBuf,
+    pub(crate) jwt_secret: String,
 }
 
 /// How a stack is started.
@@ -86,19 +88,40 @@ impl Running {
     }
 }
 
-/// Walks the demo on a stack of its own, beside a running one if there is one, and leaves nothing.
+/// Walks the demo on a stack of its own.
 pub(crate) async fn once(speed: f64) -> Result<()> {
+    on_its_own(speed, BTreeMap::new(), async |running| {
+        walk::walk(running).await?;
+        heading("Everything went as it should.");
+        Ok(())
+    })
+    .await
+}
+
+/// Starts a stack for `work` alone, beside a running one if there is one, and leaves nothing; what failed leaves its
+/// logs. `settings` are those of the functions, by variable.
+pub(crate) async fn on_its_own(
+    speed: f64,
+    settings: BTreeMap<String, String>,
+    work: impl AsyncFnOnce(&Running) -> Result<()>,
+) -> Result<()> {
     sweep_leftovers();
     let dir = paths::local().join(format!("once-{}", std::process::id()));
     let plan = Plan {
         dir: dir.clone(),
         jwt_secret: random_text(48),
         speed,
-        settings: BTreeMap::new(),
+        settings,
+    };
+    let worked = async {
+        let running = start(plan).await?;
+        let worked = work(&running).await;
+        running.stop().await?;
+        worked
     };
     let outcome = tokio::select! {
-        outcome = walk_once(plan) => outcome,
-        () = asked_to_end() => bail!("ended before the walk was done"),
+        outcome = worked => outcome,
+        () = asked_to_end() => bail!("ended before it was done"),
     };
     if outcome.is_ok() {
         fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
@@ -119,15 +142,6 @@ fn sweep_leftovers() {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
-}
-
-async fn walk_once(plan: Plan) -> Result<()> {
-    let running = start(plan).await?;
-    let walked = walk::walk(&running).await;
-    running.stop().await?;
-    walked?;
-    heading("Everything went as it should.");
-    Ok(())
 }
 
 /// Starts the stack, walks the demo, and serves until Ctrl-C or `--stop`.
@@ -301,6 +315,7 @@ async fn start(plan: Plan) -> Result<Running> {
         emulator,
         doors,
         file,
+        dir: plan.dir,
         jwt_secret: plan.jwt_secret,
     })
 }

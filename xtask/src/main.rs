@@ -5,12 +5,15 @@
 )]
 
 mod checks;
+mod e2e;
 mod events;
 mod local;
 mod paths;
 mod steps;
 mod token;
 mod walk;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -31,6 +34,8 @@ enum Command {
     Token(token::Request),
     /// Run every check and test: format, clippy, tests, template, and the walk on the local stack.
     Test(checks::Request),
+    /// Run the black-box tests of local/e2e on a local stack of their own.
+    E2e(e2e::Request),
     /// Look at the raw webhook events, and replay one.
     #[command(subcommand)]
     Events(events::Command),
@@ -52,8 +57,21 @@ struct Local {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    match Cli::parse().command {
+async fn main() -> ExitCode {
+    match run(Cli::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("\nError: {err}");
+            for cause in err.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
         Command::Local(Local { stop: true, .. }) => local::stop().await,
         Command::Local(Local {
             once: true, speed, ..
@@ -61,6 +79,7 @@ async fn main() -> Result<()> {
         Command::Local(Local { speed, .. }) => local::serve(speed).await,
         Command::Token(request) => token::print(&request),
         Command::Test(request) => checks::run(&request).await,
+        Command::E2e(request) => e2e::run(&request).await,
         Command::Events(command) => events::run(command).await,
         Command::EnvExample => {
             std::fs::write(

@@ -1,10 +1,11 @@
 """Runs MiniStack in the foreground until standard input closes, and takes its functions with it.
 
-Three habits of ours on top of MiniStack's own:
+Four habits of ours on top of MiniStack's own:
 - Whoever holds the other end of standard input may be killed in any way: the pipe closes, and the whole process
   group ends. Nothing here is worth saving.
 - With AUTH=true functions may do what their roles allow and no more. A key that belongs to no function's session is
   the operator's, whatever it is, so any made-up credentials work from outside.
+- A streamed answer is bytes: MiniStack 1.5.33 reads every answer as UTF-8 and fails on a recording.
 - What functions print goes to the file FUNCTIONS_LOG as well, a line each behind the log group's name.
 """
 
@@ -23,10 +24,28 @@ def end_with_the_pipe():
 
 threading.Thread(target=end_with_the_pipe, daemon=True).start()
 
-from ministack.core import iam_evaluator  # noqa: E402
+from ministack.core import iam_evaluator, lambda_runtime  # noqa: E402
 from ministack.services import lambda_svc, sts  # noqa: E402
 
 iam_evaluator.is_root_access_key = lambda key: key not in sts._sessions
+
+build_handler_class = lambda_runtime.ProvidedWorker._build_handler_class
+
+
+def build_streaming_handler_class(worker, generation, pending):
+    class StreamingHandler(build_handler_class(worker, generation, pending)):
+        def do_POST(self):
+            answer = lambda_runtime._INVOCATION_RESULT_RE.search(self.path)
+            if answer and self.headers.get("Lambda-Runtime-Function-Response-Mode") == "streaming":
+                kept = worker._record_result(generation, answer.group(1), answer.group(2), self._read_body())
+                self._respond(202 if kept else 400)
+            else:
+                super().do_POST()
+
+    return StreamingHandler
+
+
+lambda_runtime.ProvidedWorker._build_handler_class = build_streaming_handler_class
 
 functions_log = open(os.environ["FUNCTIONS_LOG"], "a", buffering=1, encoding="utf-8")
 emit_lambda_logs = lambda_svc._emit_lambda_logs

@@ -1,0 +1,103 @@
+//! `cargo xtask e2e`: the black-box tests of `local/e2e`, on a stack of their own.
+
+use std::{collections::BTreeMap, env};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use tokio::process::Command;
+
+use crate::{
+    local::{self, Running},
+    paths,
+    steps::heading,
+};
+
+/// Which tests.
+#[derive(Args, Default)]
+pub(crate) struct Request {
+    /// Only tests with one of these words in their name.
+    filter: Vec<String>,
+}
+
+/// How many times faster than life pretended calls go.
+const SPEED: f64 = 20.0;
+
+/// What one user or lead may cause in an hour would end the burst: the limits are other tests' subject.
+const SETTINGS: [(&str, &str); 5] = [
+    ("OUTBOUND_CALLS_PER_USER_HOUR", "2000"),
+    ("OUTBOUND_CALLS_PER_USER_DAY", "2000"),
+    ("OUTBOUND_CALLS_PER_LEAD_HOUR", "8"),
+    ("OUTBOUND_CALLS_PER_LEAD_DAY", "9"),
+    ("CORS_ALLOWED_ORIGINS", "https://crm.example.com"),
+];
+
+/// Most tests side by side; then those that use up what all share, one by one; then what looks at what the others
+/// left.
+const PARTS: [(&str, &[&str]); 3] = [
+    (
+        "side by side",
+        &["--skip", "alone::", "--skip", "afterwards::", SIDE_BY_SIDE],
+    ),
+    ("alone", &["alone::", "--test-threads=1"]),
+    ("afterwards", &["afterwards::"]),
+];
+/// They mostly wait for pretended calls.
+const SIDE_BY_SIDE: &str = "--test-threads=6";
+
+pub(crate) async fn run(request: &Request) -> Result<()> {
+    heading("Building the end-to-end tests");
+    if !cargo()
+        .arg("--no-run")
+        .status()
+        .await
+        .context("start cargo")?
+        .success()
+    {
+        bail!("the end-to-end tests do not build");
+    }
+    let settings: BTreeMap<_, _> = SETTINGS
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    local::on_its_own(SPEED, settings, async |running| {
+        ask(running, &request.filter).await
+    })
+    .await
+}
+
+async fn ask(running: &Running, filter: &[String]) -> Result<()> {
+    let file = running.dir.join("stack.json");
+    running.file.write(&file)?;
+    let chosen: Vec<&str> = filter.iter().map(String::as_str).chain([SIDE_BY_SIDE]).collect();
+    let parts = if filter.is_empty() {
+        &PARTS[..]
+    } else {
+        &[("as chosen", &chosen[..])]
+    };
+    let mut failed = false;
+    for (title, arguments) in parts {
+        heading(&format!("End-to-end tests, {title}"));
+        let status = cargo()
+            .arg("--")
+            .args(*arguments)
+            .env("E2E_STACK", &file)
+            .env("E2E_LOGS", &running.dir)
+            .env("E2E_JWT_SECRET", &running.jwt_secret)
+            .status()
+            .await
+            .context("start cargo")?;
+        failed |= !status.success();
+    }
+    if failed {
+        bail!("end-to-end tests failed");
+    }
+    Ok(())
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(paths::root())
+        .args(["test", "--package", "e2e", "--features", "stack", "--test", "it"])
+        .kill_on_drop(true);
+    cargo
+}

@@ -1,0 +1,123 @@
+//! Every queue can fail without losing anything, and so can the table's stream.
+
+use serde_json::{Value, json};
+
+use crate::{target, template};
+
+/// Seconds that a function may take.
+fn timeout(properties: &Value) -> u64 {
+    let template = template();
+    let default = template.json()["Globals"]["Function"]["Timeout"].as_u64();
+    properties["Timeout"].as_u64().or(default).unwrap()
+}
+
+/// The event sources of a kind: function, its properties, the source's properties.
+fn sources(kind: &str) -> Vec<(String, Value, Value)> {
+    let template = template();
+    let mut found = Vec::new();
+    for (id, properties) in template.of_type("AWS::Serverless::Function") {
+        for event in properties["Events"]
+            .as_object()
+            .into_iter()
+            .flat_map(|events| events.values())
+        {
+            if event["Type"] == kind {
+                found.push((id.to_owned(), properties.clone(), event["Properties"].clone()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_queue_has_a_dead_letter_queue_and_every_dead_letter_queue_an_alarm() {
+    let template = template();
+    for (id, queue) in template.of_type("AWS::SQS::Queue") {
+        if id.ends_with("Dlq") {
+            let watched = template.of_type("AWS::CloudWatch::Alarm").any(|(_, alarm)| {
+                alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+                    && target(&alarm["Dimensions"][0]["Value"]) == Some(id)
+                    && alarm["Threshold"] == 1
+            });
+            assert!(watched, "nobody hears of messages in {id}");
+            assert_eq!(
+                queue["MessageRetentionPeriod"], 1_209_600,
+                "{id} forgets before the 14 days are over"
+            );
+        } else {
+            let dead = target(&queue["RedrivePolicy"]["deadLetterTargetArn"]);
+            assert_eq!(
+                dead,
+                Some(id.replace("Queue", "Dlq").as_str()),
+                "{id} has no dead-letter queue"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_reader_of_a_queue_reports_single_failures_and_has_a_sixth_of_the_visibility_timeout() {
+    let template = template();
+    let readers = sources("SQS");
+    for (id, properties, source) in &readers {
+        let queue = target(&source["Queue"]).unwrap();
+        let visibility = template.json()["Resources"][queue]["Properties"]["VisibilityTimeout"]
+            .as_u64()
+            .unwrap();
+        assert!(
+            visibility >= 6 * timeout(properties),
+            "{queue}: {visibility} s is too short for {id}"
+        );
+        assert_eq!(
+            source["FunctionResponseTypes"],
+            json!(["ReportBatchItemFailures"]),
+            "{id}"
+        );
+        assert!(
+            source["ScalingConfig"]["MaximumConcurrency"].as_u64() >= Some(2),
+            "{id} may take everything"
+        );
+    }
+    let read: Vec<_> = readers
+        .iter()
+        .filter_map(|(_, _, source)| target(&source["Queue"]))
+        .collect();
+    for (id, _) in template.of_type("AWS::SQS::Queue") {
+        assert!(id.ends_with("Dlq") || read.contains(&id), "nobody reads {id}");
+    }
+}
+
+#[test]
+fn the_stream_reports_single_failures_and_keeps_what_it_gives_up() {
+    let sources = sources("DynamoDB");
+    assert!(!sources.is_empty());
+    for (id, _, source) in sources {
+        assert_eq!(
+            source["FunctionResponseTypes"],
+            json!(["ReportBatchItemFailures"]),
+            "{id}"
+        );
+        assert_eq!(source["BisectBatchOnFunctionError"], true, "{id}");
+        assert!(source["MaximumRetryAttempts"].is_u64(), "{id} tries for ever");
+        let lost = target(&source["DestinationConfig"]["OnFailure"]["Destination"]);
+        assert!(
+            lost.is_some_and(|queue| queue.ends_with("Dlq")),
+            "{id} loses what it gives up"
+        );
+    }
+}
+
+#[test]
+fn the_table_can_be_restored_and_not_be_deleted_by_mistake() {
+    let template = template();
+    let (id, table) = template.of_type("AWS::DynamoDB::Table").next().unwrap();
+    assert_eq!(
+        table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
+        true
+    );
+    assert_eq!(table["DeletionProtectionEnabled"], true);
+    assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
+    assert_eq!(table["TimeToLiveSpecification"]["AttributeName"], "ttl");
+    assert_eq!(template.json()["Resources"][id]["DeletionPolicy"], "Retain");
+    assert_eq!(template.json()["Resources"][id]["UpdateReplacePolicy"], "Retain");
+}

@@ -1,0 +1,154 @@
+//! The HTTP API has the routes of the specification, each with a function that may be called.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{camel, target, template};
+
+/// Both families of the CRM's routes: what follows their prefix, and the function.
+const BOTH: &[(&str, &str, &str)] = &[
+    ("GET", "/exotel-status", "exotel-status"),
+    ("PATCH", "/my-call-number", "my-call-number"),
+    ("POST", "/{id}/exotel-call", "click-to-call"),
+    ("POST", "/{id}/sms", "send-sms"),
+    ("GET", "/{id}/sms", "sms-log"),
+    ("GET", "/{id}/calls", "call-log"),
+    ("POST", "/{id}/calls", "call-log"),
+    ("GET", "/{id}/calls/{callId}/recording", "recording-link"),
+    ("GET", "/{id}/timeline", "timeline"),
+    ("GET", "/{id}/export", "directory"),
+];
+
+const OTHERS: &[(&str, &str)] = &[
+    ("GET /api/admin/raw-leads", "directory"),
+    ("GET /api/sales/crm", "directory"),
+    ("PUT /api/admin/raw-leads/{id}", "directory"),
+    ("GET /api/admin/raw-leads/{id}", "directory"),
+    ("DELETE /api/admin/raw-leads/{id}", "directory"),
+    ("POST /api/admin/raw-leads/import", "directory"),
+    ("PUT /api/admin/users/{id}", "directory"),
+    ("GET /api/admin/users/{id}", "directory"),
+    ("GET /api/admin/raw-events", "raw-events"),
+    ("POST /api/admin/raw-events/{id}/replay", "raw-events"),
+    ("POST /api/exotel/call-status", "webhook-call-status"),
+    ("POST /api/exotel/sms-status", "webhook-sms-status"),
+    (
+        "POST /api/webhooks/exotel/call-callback/{callbackId}/{md5}",
+        "webhook-call-status",
+    ),
+    (
+        "POST /api/webhooks/exotel/sms-callback/{callbackId}/{md5}",
+        "webhook-sms-status",
+    ),
+    ("POST /webhooks/exotel/call", "webhook-call-status"),
+    (
+        "POST /webhooks/exotel/call/{locator}/{capability}",
+        "webhook-call-status",
+    ),
+    ("POST /webhooks/exotel/sms", "webhook-sms-status"),
+    (
+        "POST /webhooks/exotel/sms/{locator}/{capability}",
+        "webhook-sms-status",
+    ),
+];
+
+fn specified() -> BTreeMap<String, String> {
+    let families = ["/api/admin/raw-leads", "/api/sales/crm"];
+    let both = BOTH.iter().flat_map(|(method, path, bin)| {
+        families.map(|family| (format!("{method} {family}{path}"), (*bin).to_owned()))
+    });
+    both.chain(
+        OTHERS
+            .iter()
+            .map(|(route, bin)| ((*route).to_owned(), (*bin).to_owned())),
+    )
+    .collect()
+}
+
+/// Route key → logical id of the function, and the route's own logical id.
+fn routes() -> BTreeMap<String, (String, String)> {
+    let template = template();
+    let mut found = BTreeMap::new();
+    for (id, route) in template.of_type("AWS::ApiGatewayV2::Route") {
+        let key = route["RouteKey"].as_str().unwrap();
+        let integration = route["Target"]["Fn::Sub"].as_str().unwrap();
+        let integration = integration
+            .strip_prefix("integrations/${")
+            .unwrap()
+            .strip_suffix('}')
+            .unwrap();
+        let function =
+            target(&template.json()["Resources"][integration]["Properties"]["IntegrationUri"]).unwrap();
+        let before = found.insert(key.to_owned(), (function.to_owned(), id.to_owned()));
+        assert!(before.is_none(), "{key} is there twice");
+    }
+    found
+}
+
+#[test]
+fn the_routes_are_those_of_the_specification() {
+    let specified: BTreeMap<_, _> = specified()
+        .into_iter()
+        .map(|(route, bin)| (route, format!("{}Function", camel(&bin))))
+        .collect();
+    let found: BTreeMap<_, _> = routes()
+        .into_iter()
+        .map(|(route, (function, _))| (route, function))
+        .collect();
+    assert_eq!(found, specified, "left: template.yaml; right: the specification");
+}
+
+#[test]
+fn the_api_may_call_every_function_it_leads_to() {
+    let template = template();
+    let may: BTreeSet<_> = template
+        .of_type("AWS::Lambda::Permission")
+        .filter(|(_, permission)| permission["Principal"] == "apigateway.amazonaws.com")
+        .filter_map(|(_, permission)| target(&permission["FunctionName"]))
+        .collect();
+    let must: BTreeSet<_> = routes().into_values().map(|(function, _)| function).collect();
+    assert_eq!(
+        may,
+        must.iter().map(String::as_str).collect(),
+        "left: permissions; right: functions with a route"
+    );
+}
+
+#[test]
+fn webhooks_have_a_limit_of_their_own_and_the_stage_waits_for_their_routes() {
+    let template = template();
+    let stage = &template.json()["Resources"]["HttpApiStage"];
+    let limits: BTreeSet<_> = stage["Properties"]["RouteSettings"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let waits: BTreeSet<_> = stage["DependsOn"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|id| id.as_str())
+        .collect();
+    let routes = routes();
+    let webhooks = routes
+        .iter()
+        .filter(|(_, (function, _))| function.starts_with("Webhook"));
+    let (keys, ids): (BTreeSet<_>, BTreeSet<_>) =
+        webhooks.map(|(key, (_, id))| (key.as_str(), id.as_str())).unzip();
+    assert_eq!(limits, keys);
+    assert_eq!(waits, ids);
+}
+
+#[test]
+fn access_logs_tell_the_route_and_never_the_path_or_the_query() {
+    let template = template();
+    let (_, stage) = template.of_type("AWS::ApiGatewayV2::Stage").next().unwrap();
+    let format = stage["AccessLogSettings"]["Format"].as_str().unwrap();
+    assert!(format.contains("$context.routeKey"));
+    for secretive in ["path", "protocol", "query", "resourcePath"] {
+        assert!(
+            !format.contains(&format!("$context.{secretive}")),
+            "{secretive} may carry a capability or token"
+        );
+    }
+}
