@@ -219,7 +219,7 @@ impl Post {
         }
     }
 
-    fn event(&self) -> String {
+    pub(crate) fn event(&self) -> String {
         let (path, query) = self.path.split_once('?').unwrap_or((&self.path, ""));
         let mut headers = json!({"host": "api.example.com", "user-agent": "Exotel"});
         if let Some(content_type) = &self.content_type {

@@ -10,3 +10,4 @@ mod given;
 mod logs;
 mod order;
 mod routes;
+mod running;
