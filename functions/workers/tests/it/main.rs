@@ -13,3 +13,4 @@ mod replay;
 #[path = "../../src/bin/replay-events.rs"]
 #[expect(dead_code, reason = "its main is Lambda's")]
 mod replay_events;
+mod running;
