@@ -277,7 +277,7 @@ impl Table {
             .expect("key, table and update are set");
         let row = self.new_row(to_item(call)?);
         let lead = TransactWriteItem::builder().update(lead).build();
-        self.create(lead, row).await
+        self.create(vec![lead, row]).await
     }
 
     /// Writes a call logged by hand or by the AI caller; the lead's counters stay as they are.
@@ -286,7 +286,8 @@ impl Table {
     /// As [`Table::create_call`].
     pub async fn log_call(&self, call: &Call) -> Result<Create, TableError> {
         let row = self.new_row(to_item(call)?);
-        self.create(self.lead_exists(&call.locator.lead_id), row).await
+        self.create(vec![self.lead_exists(&call.locator.lead_id), row])
+            .await
     }
 
     /// A check, for a transaction, that the lead exists and is not being erased.
@@ -317,13 +318,9 @@ impl Table {
         TransactWriteItem::builder().put(put).build()
     }
 
-    /// Writes the row if the lead's part holds.
-    pub(crate) async fn create(
-        &self,
-        lead: TransactWriteItem,
-        row: TransactWriteItem,
-    ) -> Result<Create, TableError> {
-        Ok(match self.transact(vec![lead, row]).await? {
+    /// Writes a row if the lead's part holds: `writes` are the lead's part, the row, and what belongs to the row.
+    pub(crate) async fn create(&self, writes: Vec<TransactWriteItem>) -> Result<Create, TableError> {
+        Ok(match self.transact(writes).await? {
             Transacted::Done => Create::Created,
             Transacted::Unmet(unmet) if unmet.get(1) == Some(&true) => Create::Exists,
             Transacted::Unmet(_) => Create::NoLead,

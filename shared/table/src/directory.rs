@@ -330,6 +330,11 @@ impl Table {
                 record => records.push(record),
             }
         }
+        let messages = records.iter_mut().filter_map(|record| match record {
+            Record::Sms(sms) => Some(&mut **sms),
+            _ => None,
+        });
+        self.read_texts(messages).await?;
         Ok(Page {
             items: records,
             next: next.filter(|_| selected.more),

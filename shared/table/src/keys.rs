@@ -26,7 +26,7 @@ pub(crate) const VERSION: &str = "v";
 pub(crate) const TTL: &str = "ttl";
 
 /// An item's own key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub(crate) struct Primary {
     /// `PK`.
     #[serde(rename = "PK")]
@@ -170,6 +170,14 @@ pub(crate) fn call_locator(key: &Primary) -> Option<CallLocator> {
 /// An SMS's row.
 pub(crate) fn sms(locator: &SmsLocator) -> Primary {
     Primary::new(lead_partition(&locator.lead_id), sms_sk(&locator.id))
+}
+
+/// The text of an SMS that is too long for its row.
+pub(crate) fn sms_body(locator: &SmsLocator) -> Primary {
+    Primary::new(
+        lead_partition(&locator.lead_id),
+        format!("SMSBODY#{}", locator.id),
+    )
 }
 
 /// An SMS's sort key.

@@ -23,7 +23,7 @@ pub enum Record {
     User(Box<User>),
     /// A call.
     Call(Box<Call>),
-    /// An SMS.
+    /// An SMS. From the stream, `body` is empty when the text is long and stands in an item of its own.
     Sms(Box<Sms>),
     /// A raw event.
     RawEvent(Box<RawEvent>),

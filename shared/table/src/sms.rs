@@ -1,5 +1,7 @@
 //! SMS: rows in their lead's item collection, hot until final.
 
+use std::collections::HashMap;
+
 use domain::{
     Ranked,
     ids::{LeadId, SmsId, SmsLocator, SmsSid, UserId},
@@ -19,13 +21,24 @@ use crate::{
     store::{Range, Select},
 };
 
+/// Bytes of a text that its row holds itself. Around it the row has up to 600, and a row under 1 KB costs one write
+/// unit per event; a longer text stands in an item of its own that no event touches.
+const TEXT_IN_ROW: usize = 400;
+
+/// The text of an SMS in an item of its own.
+#[derive(Debug, Serialize, Deserialize)]
+struct BodyRow {
+    body: String,
+}
+
 /// An SMS as its item holds it; the key tells the id and the lead.
 #[derive(Debug, Serialize, Deserialize)]
 struct SmsRow {
     sent_by: UserId,
     sent_at: Timestamp,
     to_phone: PhoneNumber,
-    body: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
     attempt: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -54,7 +67,7 @@ fn to_item(sms: &Sms) -> Result<Attributes, TableError> {
         sent_by: sms.sent_by.clone(),
         sent_at: sms.sent_at,
         to_phone: sms.to_phone.clone(),
-        body: sms.body.clone(),
+        body: (sms.body.len() <= TEXT_IN_ROW).then(|| sms.body.clone()),
         attempt: sms.attempt,
         reason: sms.reason.clone(),
         state: progress.state,
@@ -103,7 +116,8 @@ impl Placed for Sms {
             sent_by: row.sent_by,
             sent_at: row.sent_at,
             to_phone: row.to_phone,
-            body: row.body,
+            // Never empty but when it stands elsewhere.
+            body: row.body.unwrap_or_default(),
             attempt: row.attempt,
             reason: row.reason,
             progress: SmsProgress {
@@ -161,8 +175,54 @@ impl Table {
     /// [`TableError`]; when it is retryable the transaction may have happened, and trying again says
     /// [`Create::Exists`].
     pub async fn create_sms(&self, sms: &Sms) -> Result<Create, TableError> {
-        let row = self.new_row(to_item(sms)?);
-        self.create(self.lead_exists(&sms.locator.lead_id), row).await
+        let mut writes = vec![
+            self.lead_exists(&sms.locator.lead_id),
+            self.new_row(to_item(sms)?),
+        ];
+        if sms.body.len() > TEXT_IN_ROW {
+            let body = BodyRow {
+                body: sms.body.clone(),
+            };
+            let key = keys::sms_body(&sms.locator);
+            writes.push(self.new_row(item::item(Entity::SmsBody, &key, None, None, &body)?));
+        }
+        self.create(writes).await
+    }
+
+    /// Reads the texts that stand in items of their own into the SMS that they belong to, all of one lead.
+    pub(crate) async fn read_texts<'a>(
+        &self,
+        messages: impl IntoIterator<Item = &'a mut Sms>,
+    ) -> Result<(), TableError> {
+        let mut without: HashMap<Primary, &mut Sms> = messages
+            .into_iter()
+            .filter(|sms| sms.body.is_empty())
+            .map(|sms| (keys::sms_body(&sms.locator), sms))
+            .collect();
+        let (Some(first), Some(last)) = (without.keys().min(), without.keys().max()) else {
+            return Ok(());
+        };
+        let texts = if first == last {
+            self.get(first).await?.into_iter().collect()
+        } else {
+            let between = Select {
+                pk: &first.pk,
+                sk: Range::Between(&first.sk, &last.sk),
+                newest_first: false,
+                limit: None,
+                after: None,
+            };
+            self.select(between).await?.items
+        };
+        for item in texts {
+            let item = serde_dynamo::Item::from(item);
+            let key = item::primary(&item)?;
+            let text: BodyRow = item::body(item, &key)?;
+            if let Some(sms) = without.get_mut(&key) {
+                sms.body = text.body;
+            }
+        }
+        Ok(())
     }
 
     /// The SMS, strongly consistent.
@@ -170,7 +230,9 @@ impl Table {
     /// # Errors
     /// [`TableError`].
     pub async fn sms(&self, locator: &SmsLocator) -> Result<Option<Sms>, TableError> {
-        self.placed(&keys::sms(locator)).await
+        let mut sms: Option<Sms> = self.placed(&keys::sms(locator)).await?;
+        self.read_texts(&mut sms).await?;
+        Ok(sms)
     }
 
     /// A lead's SMS, newest first, strongly consistent; `before` (exclusive) is any SMS id, also one that no row has.
@@ -199,9 +261,11 @@ impl Table {
             .into_iter()
             .map(|item| Ok(<Sms as Placed>::decode(item.into())?.row))
             .collect::<Result<_, TableError>>()?;
-        Ok(Page::cut(messages, limit, selected.more, |sms: &Sms| {
+        let mut page = Page::cut(messages, limit, selected.more, |sms: &Sms| {
             sms.locator.id.to_string()
-        }))
+        });
+        self.read_texts(&mut page.items).await?;
+        Ok(page)
     }
 
     /// As [`Table::claim_call`].
@@ -209,7 +273,11 @@ impl Table {
     /// # Errors
     /// As [`Table::claim_call`].
     pub async fn claim_sms(&self, locator: &SmsLocator, attempt: u32) -> Result<Claim<Sms>, TableError> {
-        self.claim(&keys::sms(locator), attempt).await
+        let mut claim = self.claim(&keys::sms(locator), attempt).await?;
+        if let Claim::Claimed(sms) | Claim::NotWaiting(sms) = &mut claim {
+            self.read_texts([&mut **sms]).await?;
+        }
+        Ok(claim)
     }
 
     /// As [`Table::release_call`].
