@@ -183,21 +183,20 @@ async fn an_event_of_another_sid_changes_nothing_on_a_calls_own_url() {
     let door = world.door(Webhook::Call);
     let call = world.call(1, CallState::InFlight, Some(CALL_SID)).await;
     let before = world.progress(&call).await;
-    let forged = CallStatusCallback::completed("00000000000000000000000000000000".parse().unwrap());
-    let body = forged.encode(BodyForm::Json);
-    let request = Post::new(world.call_path(&call), &body.content_type, body.body);
-    assert_eq!(post(&door, &request).await, kept(false));
-    assert_eq!(world.progress(&call).await, before);
-    let events = world
-        .table
-        .raw_events_of(&EventOwner::Call(call.clone()))
-        .await
-        .unwrap();
-    assert_eq!(
-        (events.len(), events[0].handled),
-        (1, Some(false)),
-        "kept for the operator"
-    );
+    for (n, sid) in (1..).zip(["00000000000000000000000000000000", "not-a.sid"]) {
+        let forged = CallStatusCallback::completed(sid.parse().unwrap());
+        let body = forged.encode(BodyForm::Json);
+        let request = Post::new(world.call_path(&call), &body.content_type, body.body);
+        assert_eq!(post(&door, &request).await, kept(false), "{sid}");
+        assert_eq!(world.progress(&call).await, before);
+        let events = world
+            .table
+            .raw_events_of(&EventOwner::Call(call.clone()))
+            .await
+            .unwrap();
+        let handled: Vec<_> = events.iter().map(|event| event.handled).collect();
+        assert_eq!(handled, vec![Some(false); n], "kept for the operator");
+    }
     let body = CallStatusCallback::completed(sid()).encode(BodyForm::Json);
     let request = Post::new(world.call_path(&call), &body.content_type, body.body);
     assert_eq!(post(&door, &request).await, kept(true));

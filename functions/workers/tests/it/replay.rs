@@ -134,7 +134,7 @@ async fn an_orphan_moves_to_the_row_that_it_is_about() {
     world.table.put_raw_event(&orphan).await.unwrap();
     let blind = serde_json::to_value(WebhookMessage::replay(&orphan.id(), None)).unwrap();
     assert_eq!(
-        failed(&handle(&world.replay(), batch(&[blind.clone()])).await),
+        failed(&handle(&world.replay(), batch(std::slice::from_ref(&blind))).await),
         json!([])
     );
     assert_eq!(

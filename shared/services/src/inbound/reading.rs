@@ -1,6 +1,7 @@
 //! What a callback says, in the product's words. Reads the cleaned body, so a replay reads what the first time read.
 
 use domain::{
+    DomainError,
     call::{CallReport, CallState, LegStatus, ReportSource},
     sms::{SmsReport, SmsState},
 };
@@ -52,23 +53,37 @@ pub(super) fn read(
 ) -> Reading {
     match webhook {
         Webhook::Call => match CallStatusCallback::parse(content_type, body, query) {
-            Ok(callback) => Reading {
-                sid: Some(callback.call_sid.to_string()),
-                locator: custom(callback.custom_field.as_deref()).map(Locator::Call),
-                report: Some(Report::Call(call_report(&callback))),
-                unreadable: None,
-            },
+            Ok(callback) => Reading::new(
+                callback.call_sid.to_string(),
+                custom(callback.custom_field.as_deref()).map(Locator::Call),
+                call_report(&callback).map(Report::Call),
+            ),
             Err(error) => unreadable(error),
         },
         Webhook::Sms => match SmsStatusCallback::parse(content_type, body, query) {
-            Ok(callback) => Reading {
-                sid: Some(callback.sms_sid.to_string()),
-                locator: custom(callback.custom_field.as_deref()).map(Locator::Sms),
-                report: Some(Report::Sms(sms_report(&callback))),
-                unreadable: None,
-            },
+            Ok(callback) => Reading::new(
+                callback.sms_sid.to_string(),
+                custom(callback.custom_field.as_deref()).map(Locator::Sms),
+                sms_report(&callback).map(Report::Sms),
+            ),
             Err(error) => unreadable(error),
         },
+    }
+}
+
+impl Reading {
+    /// A report without its sid would be taken for one about any call, so a sid that is none costs the report.
+    fn new(sid: String, locator: Option<Locator>, report: Result<Report, DomainError>) -> Self {
+        let (report, unreadable) = match report {
+            Ok(report) => (Some(report), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Self {
+            sid: Some(sid),
+            locator,
+            report,
+            unreadable,
+        }
     }
 }
 
@@ -92,12 +107,12 @@ fn custom<L: std::str::FromStr>(custom_field: Option<&str>) -> Option<L> {
 
 /// A call's callback as a report. What an event before the end says of talk time and legs is only "not yet", so it
 /// counts at the end alone; there, a listed leg without a status was never dialled.
-fn call_report(callback: &CallStatusCallback) -> CallReport {
+fn call_report(callback: &CallStatusCallback) -> Result<CallReport, DomainError> {
     let lead_leg = callback.legs.get(1).map(|leg| leg.status.as_ref());
     let lead_leg = lead_leg.and_then(|status| LegStatus::from_exotel(status.map_or("", CallStatus::as_str)));
     let state = CallState::from_exotel(callback.status.as_str(), lead_leg);
     let mut report = CallReport::new(ReportSource::Callback, state);
-    report.sid = callback.call_sid.as_str().parse().ok();
+    report.sid = Some(callback.call_sid.as_str().parse()?);
     report.recording_url = callback.recording_url.as_deref().and_then(recording_url);
     report.price = callback.price.as_deref().and_then(price);
     match callback.event_type {
@@ -110,20 +125,20 @@ fn call_report(callback: &CallStatusCallback) -> CallReport {
         }
         _ => {}
     }
-    report
+    Ok(report)
 }
 
-fn sms_report(callback: &SmsStatusCallback) -> SmsReport {
+fn sms_report(callback: &SmsStatusCallback) -> Result<SmsReport, DomainError> {
     let detailed = callback.detailed_status.as_deref();
     let state = SmsState::from_exotel(callback.status.as_str(), callback.detailed_status_code, detailed);
     let mut report = SmsReport::new(ReportSource::Callback, state);
-    report.sid = callback.sms_sid.as_str().parse().ok();
+    report.sid = Some(callback.sms_sid.as_str().parse()?);
     report.units = callback.sms_units;
     if state == Some(SmsState::Failed) {
         let why = detailed.unwrap_or(callback.status.as_str());
         report.error_message = Some(mask_numbers(why).chars().take(LONGEST_ERROR).collect());
     }
-    report
+    Ok(report)
 }
 
 /// The recording's address, without a query whose signature is gone: the proxy asks for a fresh one anyway.
@@ -288,6 +303,16 @@ mod tests {
         let reading = read(Webhook::Sms, Some("application/json"), b"\xff\xfe{", None);
         assert_eq!((reading.sid, reading.report), (None, None));
         assert!(reading.unreadable.is_some());
+    }
+
+    #[test]
+    fn a_sid_that_is_none_costs_the_report() {
+        let reading = read(Webhook::Call, None, b"CallSid=a-b&Status=completed", None);
+        assert_eq!((reading.sid.as_deref(), reading.report), (Some("a-b"), None));
+        assert_eq!(
+            reading.unreadable.as_deref(),
+            Some("CallSid must be 1 to 64 letters or digits")
+        );
     }
 
     #[test]
