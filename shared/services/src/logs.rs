@@ -2,7 +2,7 @@
 
 use domain::{
     access::Caller,
-    call::{Call, CallOrigin, CallSource, Outcome},
+    call::{Call, CallOrigin, CallSource, CallState, Outcome},
     ids::{CallId, CallLocator, CallSid, LeadId, SmsId, SmsSid, UserId},
     phone::PhoneNumber,
     sms::Sms,
@@ -62,7 +62,11 @@ impl From<&Call> for CallLog {
             has_recording: exotel.is_some_and(|exotel| exotel.progress.recording_url.is_some()),
             called_at: call.called_at,
             reason: exotel
-                .filter(|_| call.outcome() == Outcome::Disconnected)
+                .filter(|exotel| {
+                    // Else it is why an earlier attempt was put back.
+                    let state = exotel.progress.state;
+                    matches!(state, CallState::Refused | CallState::Expired | CallState::GaveUp)
+                })
                 .and_then(|exotel| exotel.reason.clone()),
         }
     }
@@ -258,7 +262,12 @@ pub async fn log_call(
         called_by: caller.user_id.clone(),
         called_at: now,
         notes: read_notes(written.notes)?,
-        origin: read_origin(caller, &written.outcome, written.source.as_deref(), written.duration_sec)?,
+        origin: read_origin(
+            caller,
+            &written.outcome,
+            written.source.as_deref(),
+            written.duration_sec,
+        )?,
     };
     match table.log_call(&call).await? {
         Create::Created => {
@@ -272,8 +281,13 @@ pub async fn log_call(
 }
 
 fn read_notes(notes: Option<String>) -> Result<Option<String>, ServiceError> {
-    let notes = notes.map(|notes| notes.trim().to_owned()).filter(|notes| !notes.is_empty());
-    if notes.as_ref().is_some_and(|notes| notes.chars().count() > NOTES_CHARS) {
+    let notes = notes
+        .map(|notes| notes.trim().to_owned())
+        .filter(|notes| !notes.is_empty());
+    if notes
+        .as_ref()
+        .is_some_and(|notes| notes.chars().count() > NOTES_CHARS)
+    {
         let message = format!("it must not be longer than {NOTES_CHARS} characters");
         return Err(ServiceError::field("notes", message));
     }

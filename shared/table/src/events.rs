@@ -415,3 +415,26 @@ impl Table {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_id_is_read_back_whatever_the_sid_was(sid in "\\PC{0,200}|[\\n#/ ]{0,9}", hash in "[a-f0-9]{32}") {
+            let id = RawEventId { owner: EventOwner::Sid(sid), hash };
+            let read: RawEventId = id.to_string().parse().unwrap();
+            prop_assert_eq!(read.key(), id.key());
+        }
+
+        #[test]
+        fn text_that_names_no_event_is_refused_without_a_panic(text in "\\PC{0,80}|[A-Za-z0-9_-]{0,80}") {
+            if let Ok(id) = text.parse::<RawEventId>() {
+                prop_assert_eq!(id.to_string(), text);
+            }
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use domain::ids::LeadId;
 use serde_json::{Value, json};
+use services::directory::MOST_LINES;
 use table::{EventOwner, RawEvent};
 
 use crate::house::{ADMIN, Event, HEAD, House, SALES, at, call, lead, sms};
@@ -214,7 +215,7 @@ async fn an_import_writes_what_it_can_and_names_the_lines_it_cannot() {
 #[tokio::test]
 async fn an_import_that_is_none_is_refused_whole() {
     let house = House::new().await;
-    let many = (0..5_001).fold("id,name,phone\n".to_owned(), |text, n| {
+    let many = (0..=MOST_LINES).fold("id,name,phone\n".to_owned(), |text, n| {
         text + &format!("l{n},A,9811100001\n")
     });
     for (event, status) in [

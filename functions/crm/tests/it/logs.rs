@@ -1,7 +1,7 @@
 //! Calls, messages, the timeline, and calls logged by hand.
 
 use domain::{
-    call::CallState,
+    call::{CallReport, CallState},
     sms::{ReportSource, SmsReport, SmsState},
 };
 use serde_json::{Value, json};
@@ -56,6 +56,33 @@ async fn a_call_that_was_refused_says_why() {
     assert_eq!(
         (&shown["outcome"], &shown["reason"]),
         (&json!("disconnected"), &json!("the number is on DND"))
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_failed_at_exotel_does_not_say_why_an_earlier_attempt_was_put_back() {
+    let house = House::new().await;
+    let call = call(1);
+    house.table.create_call(&call).await.unwrap();
+    assert!(
+        house
+            .table
+            .release_call(&call.locator, 1, "Exotel is busy")
+            .await
+            .unwrap()
+    );
+    house.table.claim_call(&call.locator, 2).await.unwrap();
+    let failed = CallReport::new(ReportSource::Callback, Some(CallState::Failed));
+    house
+        .table
+        .record_call_report(&call.locator, &failed)
+        .await
+        .unwrap();
+    let answer = house.get(SALES, CALLS, "/api/sales/crm/lead-1/calls").await;
+    let shown = &answer.body["items"][0];
+    assert_eq!(
+        (&shown["outcome"], shown.get("reason")),
+        (&json!("disconnected"), None)
     );
 }
 
