@@ -1,5 +1,7 @@
 //! Raw webhook events, for an operator: list them, replay one.
 
+use std::io::{self, Write};
+
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -69,11 +71,15 @@ pub(crate) async fn run(command: Command) -> Result<()> {
                 .get(format!("{url}/api/admin/raw-events{query}"))
                 .bearer_auth(token))
             .await?;
+            let mut out = io::stdout().lock();
             for event in answer["items"]
                 .as_array()
                 .context("the answer is no list of events")?
             {
-                println!("{event}");
+                // Whoever reads may have had enough.
+                if writeln!(out, "{event}").is_err() {
+                    return Ok(());
+                }
             }
             if let Some(cursor) = answer["nextCursor"].as_str() {
                 eprintln!("There are more: cursor={cursor}");

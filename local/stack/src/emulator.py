@@ -14,18 +14,22 @@ import signal
 import sys
 import threading
 
+from ministack.core import iam_evaluator, lambda_runtime
+from ministack.services import lambda_svc, sts
+
 
 def end_with_the_pipe():
     # By the descriptor: a buffered read would hold sys.stdin's lock.
     while os.read(0, 4096):
         pass
+    # Functions first and collected, so that none stays behind as a zombie; then all that may have started meanwhile.
+    ending = threading.Thread(target=lambda_runtime.reset, daemon=True)
+    ending.start()
+    ending.join(timeout=5)
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 threading.Thread(target=end_with_the_pipe, daemon=True).start()
-
-from ministack.core import iam_evaluator, lambda_runtime  # noqa: E402
-from ministack.services import lambda_svc, sts  # noqa: E402
 
 iam_evaluator.is_root_access_key = lambda key: key not in sts._sessions
 
@@ -61,6 +65,7 @@ def emit_and_keep(func, request_id, log_text, *args, **kwargs):
 
 lambda_svc._emit_lambda_logs = emit_and_keep
 
+# Only now: it takes hold of what was replaced above.
 from ministack.app import main  # noqa: E402
 
 sys.argv = ["ministack"]

@@ -166,11 +166,7 @@ async fn messages_one_by_one_and_in_bulk_and_what_nobody_knows() {
     ] {
         assert_eq!(items.len(), 2);
         assert!(matches!(items[0], BulkItem::Accepted(_)));
-        assert!(
-            !items
-                .iter()
-                .any(|item| matches!(item, BulkItem::Unreadable))
-        );
+        assert!(!items.iter().any(|item| matches!(item, BulkItem::Unreadable)));
     }
     simulator
         .messages_until(|messages| {
