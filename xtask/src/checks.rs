@@ -33,7 +33,16 @@ const CARGO: [(&str, &[&str]); 3] = [
     ("format", &["fmt", "--all", "--check"]),
     (
         "clippy",
-        &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--features",
+            "e2e/stack",
+            "--",
+            "-D",
+            "warnings",
+        ],
     ),
     ("tests", &["test", "--workspace"]),
 ];
@@ -67,12 +76,7 @@ pub(crate) async fn run(request: &Request) -> Result<()> {
 }
 
 fn cargo(args: &[&str]) -> Result<()> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(args)
-        .current_dir(paths::root())
-        .status()
-        .context("start cargo")?;
+    let status = crate::cargo::cargo().args(args).status().context("start cargo")?;
     ensure!(status.success(), "cargo {} failed", args[0]);
     Ok(())
 }

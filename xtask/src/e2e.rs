@@ -1,14 +1,19 @@
 //! `cargo xtask e2e`: the black-box tests of `local/e2e`, on a stack of their own.
 
-use std::{collections::BTreeMap, env};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
+use cargo_metadata::Message;
 use clap::Args;
 use tokio::process::Command;
 
 use crate::{
+    cargo::cargo,
     local::{self, Running},
-    paths,
     steps::heading,
 };
 
@@ -46,25 +51,17 @@ const SIDE_BY_SIDE: &str = "--test-threads=6";
 
 pub(crate) async fn run(request: &Request) -> Result<()> {
     heading("Building the end-to-end tests");
-    if !cargo()
-        .arg("--no-run")
-        .status()
-        .await
-        .context("start cargo")?
-        .success()
-    {
-        bail!("the end-to-end tests do not build");
-    }
+    let tests = build()?;
     let settings: BTreeMap<_, _> = SETTINGS
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
     local::on_its_own(SPEED, settings, async |running| {
-        ask(running, &request.filter).await
+        ask(running, &tests, &request.filter).await
     })
     .await
 }
 
-async fn ask(running: &Running, filter: &[String]) -> Result<()> {
+async fn ask(running: &Running, tests: &Path, filter: &[String]) -> Result<()> {
     let file = running.dir.join("stack.json");
     running.file.write(&file)?;
     let chosen: Vec<&str> = filter.iter().map(String::as_str).chain([SIDE_BY_SIDE]).collect();
@@ -73,31 +70,53 @@ async fn ask(running: &Running, filter: &[String]) -> Result<()> {
     } else {
         &[("as chosen", &chosen[..])]
     };
-    let mut failed = false;
+    let mut failed = Vec::new();
     for (title, arguments) in parts {
         heading(&format!("End-to-end tests, {title}"));
-        let status = cargo()
-            .arg("--")
+        let status = Command::new(tests)
             .args(*arguments)
             .env("E2E_STACK", &file)
             .env("E2E_LOGS", &running.dir)
             .env("E2E_JWT_SECRET", &running.jwt_secret)
+            .kill_on_drop(true)
             .status()
             .await
-            .context("start cargo")?;
-        failed |= !status.success();
+            .context("start the end-to-end tests")?;
+        if !status.success() {
+            failed.push(*title);
+        }
     }
-    if failed {
-        bail!("end-to-end tests failed");
-    }
+    ensure!(
+        failed.is_empty(),
+        "end-to-end tests failed: {}",
+        failed.join(", ")
+    );
     Ok(())
 }
 
-fn cargo() -> Command {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .current_dir(paths::root())
-        .args(["test", "--package", "e2e", "--features", "stack", "--test", "it"])
-        .kill_on_drop(true);
-    cargo
+/// Builds the tests before there is a stack to wait for them; gives their program.
+fn build() -> Result<PathBuf> {
+    let built = cargo()
+        .args([
+            "test",
+            "--package",
+            "e2e",
+            "--features",
+            "stack",
+            "--test",
+            "it",
+            "--no-run",
+        ])
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("start cargo")?;
+    ensure!(built.status.success(), "the end-to-end tests do not build");
+    let program = Message::parse_stream(&built.stdout[..]).find_map(|message| match message {
+        Ok(Message::CompilerArtifact(artifact)) if artifact.target.is_test() => artifact.executable,
+        _ => None,
+    });
+    Ok(program
+        .context("cargo names no program of the end-to-end tests")?
+        .into_std_path_buf())
 }

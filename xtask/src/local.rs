@@ -7,7 +7,6 @@ use std::{
     io::{Read, Seek, Write},
     path::{Path, PathBuf},
     pin::pin,
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -26,6 +25,7 @@ use tokio::{
 };
 
 use crate::{
+    cargo::cargo,
     paths,
     steps::{Step, heading},
     token::{self, Role, mint, random_text},
@@ -232,11 +232,13 @@ pub(crate) async fn stop() -> Result<()> {
 async fn start(plan: Plan) -> Result<Running> {
     let root = paths::root();
     let template = Template::read(&root.join("template.yaml"))?;
+    // First: what is missing should not show after a long build.
+    heading("Looking for what is needed");
+    let venv = venv()?;
     heading("Building the functions");
     let binaries = build(&root, &template)?;
 
     heading("Starting the local stack");
-    let venv = venv()?;
     let step = Step::start("starting the Exotel simulator");
     let account = Account {
         exophones: vec![EXOPHONE.to_owned()],
@@ -378,8 +380,8 @@ fn build(root: &Path, template: &Template) -> Result<PathBuf> {
         .no_deps()
         .exec()
         .context("ask cargo for the workspace")?;
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root).args(["build", "--bins"]);
+    let mut cargo = cargo();
+    cargo.args(["build", "--bins"]);
     for package in &metadata.packages {
         if package
             .manifest_path

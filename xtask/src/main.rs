@@ -4,6 +4,7 @@
     reason = "a command line program speaks on standard output"
 )]
 
+mod cargo;
 mod checks;
 mod e2e;
 mod events;
