@@ -27,7 +27,7 @@ use crate::{
     call_log, directory_bin, exotel_status, my_call_number, raw_events, recording_link, sms_log, timeline,
 };
 
-const JWT_SECRET: &str = "a secret of thirty-two characters";
+pub(crate) const JWT_SECRET: &str = "a secret of thirty-two characters";
 
 /// An installation with lead-1 (of head-1 and sales-1) in it.
 pub(crate) struct House {
@@ -172,7 +172,7 @@ impl House {
 }
 
 /// An SQS that takes every message and remembers it.
-async fn queue() -> (String, Arc<Mutex<Vec<String>>>) {
+pub(crate) async fn queue() -> (String, Arc<Mutex<Vec<String>>>) {
     let queued = Arc::new(Mutex::new(Vec::new()));
     let take = async |State(queued): State<Arc<Mutex<Vec<String>>>>, body: String| {
         let message: Value = serde_json::from_str(&body).unwrap();
@@ -241,14 +241,19 @@ impl Event {
         Self(serde_json::from_str(&text).unwrap())
     }
 
-    pub(crate) fn by(self, (user, role): (&str, Role)) -> Self {
+    pub(crate) fn by(self, who: (&str, Role)) -> Self {
+        self.by_at(who, now())
+    }
+
+    /// With a token of this moment.
+    pub(crate) fn by_at(self, (user, role): (&str, Role), now: Timestamp) -> Self {
         let caller = Caller {
             user_id: user.parse().unwrap(),
             role,
         };
         let settings = Settings::new(|name| (name == "JWT_SECRET").then(|| JWT_SECRET.to_owned()));
         let config = JwtConfig::from_env(&settings).unwrap();
-        let token = auth::mint(&config, &caller, now(), SignedDuration::from_mins(5)).unwrap();
+        let token = auth::mint(&config, &caller, now, SignedDuration::from_mins(5)).unwrap();
         self.header("authorization", &format!("Bearer {token}"))
     }
 

@@ -9,6 +9,7 @@ mod house;
 mod logs;
 mod operators;
 mod recordings;
+mod running;
 
 /// The bins' own files: their handlers are what is tested, their `main` is not called.
 macro_rules! bin {
