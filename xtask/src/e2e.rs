@@ -75,6 +75,7 @@ async fn ask(running: &Running, tests: &Path, filter: &[String]) -> Result<()> {
         heading(&format!("End-to-end tests, {title}"));
         let status = Command::new(tests)
             .args(*arguments)
+            .env("RUST_BACKTRACE", "0")
             .env("E2E_STACK", &file)
             .env("E2E_LOGS", &running.dir)
             .env("E2E_JWT_SECRET", &running.jwt_secret)

@@ -1,0 +1,195 @@
+//! What the others left: their logs, and what only time resolves.
+
+use std::{collections::BTreeSet, fs, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::house::{House, SALES_FAMILY, until};
+
+#[tokio::test]
+async fn a_call_whose_callbacks_were_all_lost_is_found_by_the_sweep() {
+    let house = House::open("silent");
+    let agent = house.agent();
+    // Every minute of its own accord; the row is looked up when it is three minutes old.
+    let ended = until(Duration::from_secs(300), "the sweep finds it", async || {
+        let calls = agent
+            .get(&format!("{SALES_FAMILY}/silent-a/calls"))
+            .await
+            .is(200)
+            .items();
+        let call = calls.first().cloned().unwrap_or_default();
+        if call["outcome"] == "connected" {
+            Ok(call)
+        } else {
+            Err(call.to_string())
+        }
+    })
+    .await;
+    assert_eq!(
+        (&ended["durationSec"], &ended["hasRecording"]),
+        (&json!(37), &json!(true))
+    );
+}
+
+/// Every file that the stack wrote: the emulator's log and what the functions printed.
+fn log() -> Vec<String> {
+    let mut lines = Vec::new();
+    for entry in fs::read_dir(House::logs()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|end| end == "log") {
+            lines.extend(
+                String::from_utf8_lossy(&fs::read(&path).unwrap())
+                    .lines()
+                    .map(str::to_owned),
+            );
+        }
+    }
+    assert!(
+        lines.iter().any(|line| line.contains("click-to-call")),
+        "these are not the logs"
+    );
+    lines
+}
+
+#[tokio::test]
+async fn no_line_of_the_logs_holds_a_secret() {
+    let house = House::open("secrets");
+    let secrets = house
+        .aws("secretsmanager", "secretsmanager.ListSecrets", json!({}))
+        .await;
+    let mut told: BTreeSet<String> = [
+        house.secret.clone(),
+        house.url("webhook_token").to_owned(),
+        "simtoken".to_owned(),
+        "simkey".to_owned(),
+    ]
+    .into();
+    for secret in secrets["SecretList"].as_array().unwrap() {
+        let value = house
+            .aws(
+                "secretsmanager",
+                "secretsmanager.GetSecretValue",
+                json!({"SecretId": secret["ARN"]}),
+            )
+            .await;
+        let values: Value = serde_json::from_str(value["SecretString"].as_str().unwrap()).unwrap();
+        told.extend(
+            values
+                .as_object()
+                .unwrap()
+                .iter()
+                .filter(|(name, _)| *name != "EXOTEL_SID")
+                .filter_map(|(_, value)| value.as_str())
+                .filter(|value| !value.is_empty())
+                .map(str::to_owned),
+        );
+    }
+    assert!(told.len() >= 5, "the signing key is not among them");
+    for path in ["/_sim/calls", "/_sim/messages"] {
+        let all = house.simulator(reqwest::Method::GET, path, None).await;
+        for entry in all.as_array().unwrap() {
+            let url = entry["status_callback"].as_str().unwrap_or_default();
+            // `…/{locator}/{kid}.{mac}`
+            if let Some((_, mac)) = url.rsplit_once('.') {
+                told.insert(mac.to_owned());
+            }
+        }
+    }
+    let lines = log();
+    let mut found = Vec::new();
+    for line in &lines {
+        let jwt = line.contains("eyJ");
+        let ticket = line.contains("ticket=");
+        if jwt || ticket || told.iter().any(|secret| line.contains(secret.as_str())) {
+            found.push(line);
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "{} of {} lines tell: {:#?}",
+        found.len(),
+        lines.len(),
+        &found[..found.len().min(5)]
+    );
+}
+
+#[tokio::test]
+async fn no_line_of_the_logs_holds_a_whole_phone_number() {
+    let lines = log();
+    let found: Vec<_> = lines.iter().filter(|line| has_number(line)).collect();
+    assert!(
+        found.is_empty(),
+        "{} of {} lines tell: {:#?}",
+        found.len(),
+        lines.len(),
+        &found[..found.len().min(5)]
+    );
+}
+
+/// An Indian mobile number that stands alone, in any of the forms that Exotel or people use.
+fn has_number(line: &str) -> bool {
+    let mut rest = line;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let before = rest[..start].chars().next_back();
+        let run = &rest[start..];
+        let end = run.find(|c: char| !c.is_ascii_digit()).unwrap_or(run.len());
+        let after = run[end..].chars().next();
+        let digits = &run[..end];
+        let alone = !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.')
+            && !after.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        let national = digits
+            .strip_prefix("0091")
+            .or(digits.strip_prefix("91").filter(|rest| rest.len() == 10))
+            .or(digits.strip_prefix('0'))
+            .unwrap_or(digits);
+        if alone && national.len() == 10 && national.starts_with(['6', '7', '8', '9']) {
+            return true;
+        }
+        rest = &run[end..];
+    }
+    false
+}
+
+#[test]
+fn the_search_for_numbers_finds_them() {
+    for line in [
+        "to +919811100001 now",
+        "\"From\":\"09811100001\"",
+        "tel:9811100001",
+        "00919811100001",
+    ] {
+        assert!(has_number(line), "{line}");
+    }
+    for line in [
+        "call_01m7w179t19811100001",
+        "2026-11-21T05:00:00.981110000Z",
+        "…0001",
+        "0a9811100001b",
+    ] {
+        assert!(!has_number(line), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn no_function_panicked_or_timed_out() {
+    let lines = log();
+    let bad: Vec<_> = lines
+        .iter()
+        .filter(|line| {
+            [
+                "panicked at",
+                "Task timed out",
+                "Runtime exited",
+                "Traceback (most recent call last)",
+            ]
+            .iter()
+            .any(|word| line.contains(word))
+        })
+        .collect();
+    assert!(
+        bad.is_empty(),
+        "{} lines: {:#?}",
+        bad.len(),
+        &bad[..bad.len().min(5)]
+    );
+}
