@@ -32,6 +32,20 @@ use crate::{Crm, problem, random};
 /// Longest body that is looked at.
 const LONGEST_BODY: usize = 64 * 1024;
 
+/// What somebody wants of a lead.
+pub struct Wish<'a> {
+    /// Who.
+    pub caller: &'a Caller,
+    /// Of whom.
+    pub lead: &'a LeadId,
+    /// The route's word.
+    pub route: &'static str,
+    /// Our new id of what it makes.
+    pub id: String,
+    /// Without a key, requests with the same text on the same lead are the same for a moment.
+    pub text: &'a str,
+}
+
 /// The door's clients and rules.
 pub struct OutboundDoor {
     /// What every route needs.
@@ -137,22 +151,24 @@ impl OutboundDoor {
         .map_err(not_configured)
     }
 
-    /// Does the request once: a repetition has the first one's answer. `id` is our new id of what it makes, and `make`
-    /// gets the id to use and whether somebody may have begun with it before. Without a key, requests with the same
-    /// `text` on the same lead are the same for a moment. An answer is kept, a problem is not: then nothing was made.
+    /// Does the request once: a repetition has the first one's answer. `make` gets the id to use and whether somebody
+    /// may have begun with it before. An answer is kept, a problem is not: then nothing was made.
     ///
     /// # Errors
     /// What `make` says; 409 while the first one is at work, or when the key was used for something else.
     pub async fn once(
         &self,
         request: &Request,
-        caller: &Caller,
-        lead: &LeadId,
-        route: &'static str,
-        id: String,
-        text: &str,
+        wish: Wish<'_>,
         make: impl AsyncFnOnce(&str, bool) -> Result<Response, Problem>,
     ) -> Result<Response, Problem> {
+        let Wish {
+            caller,
+            lead,
+            route,
+            id,
+            text,
+        } = wish;
         let key = request.idempotency_key()?;
         let keyed = key.is_some();
         let body = String::from_utf8_lossy(request.bytes(LONGEST_BODY)?);

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crm::outbound::{OutboundDoor, outbound_problem};
+use crm::outbound::{OutboundDoor, Wish, outbound_problem};
 use domain::{call::Call, ids::CallId};
 use lambda_kit::{
     config::CorsConfig,
@@ -38,6 +38,12 @@ pub(crate) async fn handle(door: &OutboundDoor, request: Request) -> Result<Resp
         let reason = |call: &Call| call.exotel().and_then(|call| call.reason.clone());
         door.answer::<_, CallLog>(&request, &placed, reason).await
     };
-    door.once(&request, &caller, &lead.id, "exotel-call", id, "", place)
-        .await
+    let wish = Wish {
+        caller: &caller,
+        lead: &lead.id,
+        route: "exotel-call",
+        id,
+        text: "",
+    };
+    door.once(&request, wish, place).await
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crm::outbound::{OutboundDoor, outbound_problem};
+use crm::outbound::{OutboundDoor, Wish, outbound_problem};
 use domain::{ids::SmsId, sms::Sms};
 use lambda_kit::{
     config::CorsConfig,
@@ -54,6 +54,12 @@ pub(crate) async fn handle(door: &OutboundDoor, request: Request) -> Result<Resp
         let reason = |sms: &Sms| sms.error_message().map(str::to_owned);
         door.answer::<_, SmsLog>(&request, &placed, reason).await
     };
-    door.once(&request, &caller, &lead.id, "sms", id, body, send)
-        .await
+    let wish = Wish {
+        caller: &caller,
+        lead: &lead.id,
+        route: "sms",
+        id,
+        text: body,
+    };
+    door.once(&request, wish, send).await
 }

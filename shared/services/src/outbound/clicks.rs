@@ -18,7 +18,7 @@ use table::{
 };
 
 use super::{
-    Account, Exotel, Outbound, OutboundError, Queue, Step,
+    Account, Exotel, Outbound, OutboundError, OutboundQueue, Step,
     dispatch::Attempted,
     items::{Intent, Item},
     limiter::Permission,
@@ -157,10 +157,10 @@ impl Outbound {
     ///
     /// # Errors
     /// [`OutboundError`]: then no row was made and nobody is rung.
-    pub async fn place_call<E: Exotel, Q: Queue>(
+    pub async fn place_call<E: Exotel>(
         &self,
         account: &Account<E>,
-        queue: &Q,
+        queue: &OutboundQueue,
         click: Click<'_>,
     ) -> Result<Placed<Call>, OutboundError> {
         let locator = CallLocator {
@@ -196,10 +196,10 @@ impl Outbound {
     ///
     /// # Errors
     /// [`OutboundError`]: then no row was made and nothing is sent.
-    pub async fn send_sms<E: Exotel, Q: Queue>(
+    pub async fn send_sms<E: Exotel>(
         &self,
         account: &Account<E>,
-        queue: &Q,
+        queue: &OutboundQueue,
         text: Text<'_>,
     ) -> Result<Placed<Sms>, OutboundError> {
         let locator = SmsLocator {
@@ -236,10 +236,10 @@ impl Outbound {
     }
 
     /// A slot, the row, the request.
-    async fn click<I: Clicked, E: Exotel, Q: Queue>(
+    async fn click<I: Clicked, E: Exotel>(
         &self,
         account: &Account<E>,
-        queue: &Q,
+        queue: &OutboundQueue,
         row: I,
     ) -> Result<Placed<I>, OutboundError> {
         let slot = match self
@@ -309,9 +309,9 @@ impl Outbound {
     }
 
     /// Sends what comes next to the queue. If that fails, the row does not wait for nobody.
-    async fn queue<I: Clicked, Q: Queue>(
+    async fn queue<I: Clicked>(
         &self,
-        queue: &Q,
+        queue: &OutboundQueue,
         row: I,
         step: Step,
     ) -> Result<Placed<I>, OutboundError> {

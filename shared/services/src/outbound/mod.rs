@@ -30,7 +30,7 @@ pub use self::{
     connect::{AccountSettings, UnusableAccount},
     exotel_side::{Account, Exotel, SmsSettings},
     once::{Request, fingerprint},
-    queue::{OutboundQueue, Queue, QueueError},
+    queue::{OutboundQueue, QueueError},
     sweep::Swept,
     tasks::{Step, Task},
 };

@@ -18,15 +18,6 @@ impl QueueError {
     }
 }
 
-/// Where tasks wait: SQS, or a test's.
-pub trait Queue {
-    /// Sends a task, to be seen after a delay of at most 15 min; SQS takes whole seconds.
-    ///
-    /// # Errors
-    /// [`QueueError`]; the message may have been taken all the same.
-    fn send(&self, task: &Task, delay: SignedDuration) -> impl Future<Output = Result<(), QueueError>>;
-}
-
 /// The queue in SQS, and its dead-letter queue for those who write to it.
 #[derive(Debug, Clone)]
 pub struct OutboundQueue {
@@ -89,10 +80,12 @@ impl OutboundQueue {
             .map(drop)
             .map_err(QueueError::new)
     }
-}
 
-impl Queue for OutboundQueue {
-    async fn send(&self, task: &Task, delay: SignedDuration) -> Result<(), QueueError> {
+    /// Sends a task, to be seen after a delay of at most 15 min; SQS takes whole seconds.
+    ///
+    /// # Errors
+    /// [`QueueError`]; the message may have been taken all the same.
+    pub async fn send(&self, task: &Task, delay: SignedDuration) -> Result<(), QueueError> {
         let body = serde_json::to_string(task).expect("ids and numbers always have a JSON form");
         // Rounded up: not before its time.
         let secs = u16::try_from(delay.as_millis().max(0).unsigned_abs().div_ceil(1_000)).unwrap_or(u16::MAX);

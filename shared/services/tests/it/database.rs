@@ -1,4 +1,4 @@
-//! DynamoDB's semantics in this very thread: the real SDK client over a connector that answers from memory.
+//! DynamoDB and SQS in this very thread: the real SDK clients over a connector that answers from memory.
 //!
 //! No socket and no timer lies between a request and its answer, so under Tokio's paused clock a whole day of work is
 //! played in seconds, and every run of a seed is the same. A test may count requests, slow them down, lose them, and
@@ -7,14 +7,14 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use aws_sdk_dynamodb::{
-    Client, Config,
-    config::{BehaviorVersion, Credentials, Region, retry::RetryConfig, timeout::TimeoutConfig},
+use aws_sdk_dynamodb::config::{
+    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, retry::RetryConfig,
+    timeout::TimeoutConfig,
 };
 use aws_smithy_runtime_api::client::{
     http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
@@ -23,6 +23,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
+use aws_types::SdkConfig;
 use table::Table;
 
 /// The table as `template.yaml` declares it.
@@ -51,6 +52,16 @@ pub(crate) type Wire = Arc<dyn Fn(&str) -> Pin<Box<dyn Future<Output = Fate> + S
 pub(crate) struct Database {
     database: dynoxide::Database,
     writes: Arc<AtomicU64>,
+    sent: Arc<Mutex<Vec<Sent>>>,
+}
+
+/// A message that SQS was given.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    /// The last part of the queue's URL.
+    pub(crate) queue: String,
+    pub(crate) body: String,
+    pub(crate) delay_secs: u64,
 }
 
 impl Database {
@@ -62,6 +73,7 @@ impl Database {
         Self {
             database,
             writes: Arc::default(),
+            sent: Arc::default(),
         }
     }
 
@@ -70,21 +82,32 @@ impl Database {
         self.writes.load(Ordering::Relaxed)
     }
 
-    /// The table over this wire.
-    pub(crate) fn table(&self, wire: Wire) -> Table {
-        let config = Config::builder()
+    /// What was sent to queues since the last time this was asked.
+    pub(crate) fn take_sent(&self) -> Vec<Sent> {
+        std::mem::take(&mut self.sent.lock().unwrap())
+    }
+
+    /// A function's AWS settings, over this wire.
+    pub(crate) fn aws(&self, wire: Wire) -> SdkConfig {
+        let credentials = Credentials::new("local", "local", None, None, "test");
+        SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::from_static("ap-south-1"))
-            .endpoint_url("http://dynamodb.invalid")
-            .credentials_provider(Credentials::new("local", "local", None, None, "test"))
+            .endpoint_url("http://aws.invalid")
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())
             .http_client(Connector {
                 database: self.clone(),
                 wire,
             })
-            .build();
-        Table::new(Client::from_conf(config), dynamo::TABLE_NAME)
+            .build()
+    }
+
+    /// The table over this wire.
+    pub(crate) fn table(&self, wire: Wire) -> Table {
+        let client = aws_sdk_dynamodb::Client::new(&self.aws(wire));
+        Table::new(client, dynamo::TABLE_NAME)
     }
 
     /// The table over a wire on which nothing happens.
@@ -92,7 +115,21 @@ impl Database {
         self.table(Arc::new(|_| Box::pin(std::future::ready(Fate::Answered))))
     }
 
+    fn send_message(&self, body: &[u8]) -> (u16, String) {
+        let message: serde_json::Value = serde_json::from_slice(body).unwrap();
+        let text = |name: &str| message[name].as_str().unwrap().to_owned();
+        self.sent.lock().unwrap().push(Sent {
+            queue: text("QueueUrl").rsplit('/').next().unwrap().to_owned(),
+            body: text("MessageBody"),
+            delay_secs: message["DelaySeconds"].as_u64().unwrap_or(0),
+        });
+        (200, r#"{"MessageId":"1","MD5OfMessageBody":"-"}"#.to_owned())
+    }
+
     fn answer(&self, operation: &str, body: &[u8]) -> (u16, String) {
+        if operation == "SendMessage" {
+            return self.send_message(body);
+        }
         let db = &self.database;
         macro_rules! operations {
             ($($name:literal => $method:ident),*) => {

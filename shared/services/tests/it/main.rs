@@ -3,4 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test's own values")]
 
 mod database;
+mod exotel_model;
 mod limiter;
+mod schedules;
