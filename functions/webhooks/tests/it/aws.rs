@@ -1,4 +1,5 @@
-//! Stands in for SQS and EventBridge: keeps what it is sent, and fails when it is told to.
+//! Stands in for SQS and EventBridge: keeps what it is sent, and fails when it is told to. And for a DynamoDB that
+//! takes new items alone.
 
 use std::sync::{
     Arc, Mutex,
@@ -119,6 +120,17 @@ async fn answer(State(heard): State<Arc<Heard>>, headers: HeaderMap, body: Bytes
         )
             .into_response()
     };
+    let target = headers["x-amz-target"].to_str().unwrap();
+    // A table that takes new items and changes none.
+    if let Some(operation) = target.strip_prefix("DynamoDB_20120810.") {
+        return match operation {
+            "PutItem" => reply(StatusCode::OK, json!({})),
+            _ => reply(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                json!({"__type": "InternalServerError"}),
+            ),
+        };
+    }
     if heard.down.load(Ordering::SeqCst) {
         return reply(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -126,7 +138,7 @@ async fn answer(State(heard): State<Arc<Heard>>, headers: HeaderMap, body: Bytes
         );
     }
     let request: Value = serde_json::from_slice(&body).unwrap();
-    match headers["x-amz-target"].to_str().unwrap() {
+    match target {
         "AmazonSQS.SendMessage" => {
             let text = request["MessageBody"].as_str().unwrap();
             // What SQS refuses: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html

@@ -113,3 +113,23 @@ async fn a_queue_that_is_down_is_no_matter_while_the_table_works() {
         1
     );
 }
+
+#[tokio::test]
+async fn an_event_that_is_kept_and_not_applied_is_applied_from_the_queue_or_by_hand() {
+    let world = World::new().await;
+    let call = world.call(1, CallState::InFlight, Some(CALL_SID)).await;
+    let half = Table::new(aws_sdk_dynamodb::Client::new(&world.aws.settings()), TABLE_NAME);
+    let queue = WebhookQueue::new(world.aws.settings(), world.aws.queue_url());
+    let door = Door::new(Webhook::Call, secrets(&[]), Inbox::new(half, queue));
+    let body = format!("CallSid={CALL_SID}&Status=busy");
+    let request = Post::new(world.call_path(&call), "application/x-www-form-urlencoded", body);
+    assert_eq!(post(&door, &request).await, queued());
+    assert_eq!(world.aws.messages().len(), 1);
+    world.aws.set_down(true);
+    assert_eq!(
+        post(&door, &request).await,
+        queued(),
+        "kept in the table, so no 503"
+    );
+    assert!(logs::has("must be replayed by hand"));
+}

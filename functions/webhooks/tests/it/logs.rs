@@ -10,7 +10,10 @@ use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 use crate::given::{API_KEY, API_TOKEN, MD5, SIGNING_KEY, TOKEN};
 
+/// Lines that nobody has looked at yet.
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Lines of our own crates.
+static OURS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static SECRETS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static ONCE: Once = Once::new();
 
@@ -21,10 +24,11 @@ struct Lines;
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LINES
-            .lock()
-            .unwrap()
-            .push(String::from_utf8_lossy(bytes).into_owned());
+        let line = String::from_utf8_lossy(bytes).into_owned();
+        if line.contains("\"target\":\"services") {
+            OURS.lock().unwrap().push(line.clone());
+        }
+        LINES.lock().unwrap().push(line);
         Ok(bytes.len())
     }
 
@@ -56,7 +60,8 @@ pub(crate) fn keep_secret(secret: &str) {
 
 pub(crate) fn assert_clean() {
     let secrets = SECRETS.lock().unwrap();
-    let lines = LINES.lock().unwrap();
+    // A capability is known before it is used, so each line need be looked at once.
+    let lines = std::mem::take(&mut *LINES.lock().unwrap());
     let known = [TOKEN, API_KEY, API_TOKEN, MD5, SIGNING_KEY]
         .into_iter()
         .chain(NUMBERS);
@@ -68,5 +73,5 @@ pub(crate) fn assert_clean() {
 
 /// Whether some line holds this text.
 pub(crate) fn has(text: &str) -> bool {
-    LINES.lock().unwrap().iter().any(|line| line.contains(text))
+    OURS.lock().unwrap().iter().any(|line| line.contains(text))
 }

@@ -179,9 +179,8 @@ impl Inbox {
         if let Some(why) = &reading.unreadable {
             tracing::warn!(webhook = delivery.webhook.as_str(), event.hash = %event.hash, "kept a callback that cannot be read: {why}");
         }
-        if reading.report.is_none() {
-            event.handled = Some(false);
-        }
+        // What is expected; `settle` corrects it.
+        event.handled = Some(reading.report.is_some());
         match find_row(&self.table, delivery.webhook, delivery.locator, &reading).await {
             Ok(Some(locator)) => {
                 event.owner = locator.clone().into();
@@ -211,9 +210,8 @@ impl Inbox {
         let handled = *applied.as_ref().unwrap_or(&false);
         let is_kept = kept.is_ok();
         let Some(error) = kept.err().or(applied.err()) else {
-            if !handled && event.handled.is_none() {
-                // For the operator's list alone: a failure changes nothing.
-                let _ = self.table.mark_raw_event(&event.id(), false).await;
+            if !handled && event.handled == Some(true) {
+                self.mark_unhandled(&event).await;
             }
             log(&event, handled);
             return Receipt::Kept {
@@ -222,7 +220,11 @@ impl Inbox {
             };
         };
         let hash = event.hash.clone();
-        match self.queue.send(&WebhookMessage::Apply(event.into()), None).await {
+        match self
+            .queue
+            .send(&WebhookMessage::Apply(event.clone().into()), None)
+            .await
+        {
             Ok(()) => {
                 tracing::error!(event.hash = %hash, error = &error as &dyn std::error::Error, "the table failed; the event waits in the queue");
                 Receipt::Kept {
@@ -231,6 +233,7 @@ impl Inbox {
                 }
             }
             Err(queue) if is_kept => {
+                self.mark_unhandled(&event).await;
                 tracing::error!(event.hash = %hash, error = &error as &dyn std::error::Error, queue = &queue as &dyn std::error::Error,
                     "table and queue failed; the event is kept and must be replayed by hand");
                 Receipt::Kept {
@@ -243,6 +246,13 @@ impl Inbox {
                     "table and queue failed; Exotel has to send the event again");
                 Receipt::KeptNowhere
             }
+        }
+    }
+
+    /// Corrects what was expected of a kept event. For the operator's list alone: a failure changes nothing.
+    async fn mark_unhandled(&self, event: &RawEvent) {
+        if let Err(error) = self.table.mark_raw_event(&event.id(), false).await {
+            tracing::warn!(event.hash = %event.hash, error = &error as &dyn std::error::Error, "a raw event's mark is wrong");
         }
     }
 }
