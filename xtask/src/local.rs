@@ -125,7 +125,7 @@ pub(crate) async fn on_its_own(
     };
     if outcome.is_ok() {
         fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
-    } else {
+    } else if dir.exists() {
         eprintln!("Logs are in {}", dir.display());
     }
     outcome
@@ -165,6 +165,7 @@ pub(crate) async fn serve(speed: f64) -> Result<()> {
             println!("\nEnding the local stack.");
             running.stop().await
         }
+        Some(Err(err)) if !dir.exists() => Err(err),
         Some(Err(err)) => {
             eprintln!("Logs are in {}", dir.display());
             Err(err)

@@ -91,3 +91,21 @@ fn rules_and_use_cases_take_the_time_as_an_argument() {
         }
     }
 }
+
+#[test]
+fn only_init_reads_the_environment() {
+    for (path, text) in files("rs") {
+        let deployed = ["shared", "functions"].iter().any(|room| path.starts_with(room));
+        let code = path.components().any(|part| part.as_os_str() == "src");
+        if !deployed || !code || path.starts_with("shared/lambda-kit/src/init") {
+            continue;
+        }
+        for call in ["env::var(", "env::var_os(", "env::vars(", "env::vars_os("] {
+            assert!(
+                !text.contains(call),
+                "{} reads the environment; lambda_kit::config does",
+                path.display()
+            );
+        }
+    }
+}
