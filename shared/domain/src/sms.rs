@@ -232,16 +232,18 @@ pub struct Sms {
 }
 
 impl Sms {
-    /// Why the message failed, when it did.
+    /// Why the message failed, when it did: Exotel's words for a failed delivery, ours for one that was never sent. The
+    /// reason of an earlier, refused attempt says nothing about a later one.
     pub fn error_message(&self) -> Option<&str> {
-        if self.progress.state.status() != "failed" {
-            return None;
+        match self.progress.state {
+            SmsState::Failed => self
+                .progress
+                .error_message
+                .as_ref()
+                .map(|message| message.value.as_str()),
+            SmsState::Refused | SmsState::Expired | SmsState::GaveUp => self.reason.as_deref(),
+            _ => None,
         }
-        self.progress
-            .error_message
-            .as_ref()
-            .map(|m| m.value.as_str())
-            .or(self.reason.as_deref())
     }
 }
 
@@ -271,6 +273,25 @@ mod tests {
             assert_eq!(SmsState::from_exotel(status, code, None), Some(state), "{status}");
         }
         assert_eq!(SmsState::from_exotel("new-word", None, None), None);
+    }
+
+    #[test]
+    fn a_failed_delivery_does_not_show_why_an_earlier_attempt_was_refused() {
+        let mut sms = Sms {
+            locator: "sms_01j00000000000000000000000.lead-1".parse().unwrap(),
+            sent_by: "u1".parse().unwrap(),
+            sent_at: Timestamp::UNIX_EPOCH,
+            to_phone: "+919811100001".parse().unwrap(),
+            body: "Hello".to_owned(),
+            attempt: 2,
+            reason: Some("Exotel asked to try again later".to_owned()),
+            progress: SmsProgress::new(SmsState::InFlight),
+        };
+        sms.progress
+            .merge(&SmsReport::new(ReportSource::Callback, Some(SmsState::Failed)));
+        assert_eq!(sms.error_message(), None);
+        sms.progress = SmsProgress::new(SmsState::GaveUp);
+        assert_eq!(sms.error_message(), Some("Exotel asked to try again later"));
     }
 
     proptest! {
