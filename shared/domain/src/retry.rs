@@ -38,6 +38,9 @@ const LOOK_AFTER: [SignedDuration; 3] = [
 const CALL_SWEPT_AT_MINS: [i64; 10] = [3, 5, 8, 12, 20, 30, 60, 120, 180, 255];
 const SMS_SWEPT_AT_MINS: [i64; 6] = [16, 30, 60, 240, 720, 1_440];
 
+/// The longest time between two runs of the sweep: a minute, and what the scheduler may be late.
+const BETWEEN_RUNS: SignedDuration = SignedDuration::from_secs(62);
+
 /// How long to wait before the retry that follows the `refusals`-th refusal (1 is the first): 4, 12 and 36 s, each
 /// between half and one and a half of that, so that what was refused together does not come back together. All three
 /// fit into [`CALL_EXPIRES_AFTER`].
@@ -97,8 +100,9 @@ pub fn is_sms_swept(age: SignedDuration) -> bool {
 }
 
 fn is_due(age: SignedDuration, at_mins: &[i64]) -> bool {
-    let minutes = age.as_mins();
-    at_mins.contains(&minutes) || at_mins.last().is_some_and(|last| minutes >= *last)
+    let since = |mins: &i64| age - SignedDuration::from_mins(*mins);
+    let is_next_run = |mins| (SignedDuration::ZERO..BETWEEN_RUNS).contains(&since(mins));
+    at_mins.iter().any(is_next_run) || at_mins.last().is_some_and(|last| !since(last).is_negative())
 }
 
 #[cfg(test)]
@@ -138,9 +142,12 @@ mod tests {
     #[test]
     fn the_sweep_looks_ever_more_rarely_and_at_last_every_minute() {
         let due: Vec<i64> = (0..260)
-            .filter(|m| is_call_swept(SignedDuration::from_mins(*m)))
+            .filter(|m| is_call_swept(SignedDuration::from_secs(*m * 60 + 5)))
             .collect();
         assert_eq!(due, [3, 5, 8, 12, 20, 30, 60, 120, 180, 255, 256, 257, 258, 259]);
+        assert!(
+            !is_call_swept(SignedDuration::from_secs(179)) && is_call_swept(SignedDuration::from_secs(241))
+        );
         assert!(is_sms_swept(SMS_LOST_AFTER) && is_sms_swept(SMS_LOST_AFTER + SignedDuration::from_mins(7)));
     }
 

@@ -184,8 +184,8 @@ impl Outbound {
         let report = call_report(ReportSource::List, only);
         tracing::info!(call.id = %row.locator.id, call.sid = %only.sid, "found in Exotel's list");
         self.table.record_call_report(&row.locator, &report).await?;
-        // The list says less of talk time and legs than the details do.
-        if report.state.is_some_and(CallState::is_terminal)
+        // The list says less of talk time and legs than the details do, and they decide what `completed` means.
+        if report.state == Some(CallState::Completed)
             && report.talk_secs.is_none()
             && let Some(sid) = &report.sid
         {

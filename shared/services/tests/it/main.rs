@@ -5,4 +5,5 @@
 mod database;
 mod exotel_model;
 mod limiter;
+mod outbound;
 mod schedules;
