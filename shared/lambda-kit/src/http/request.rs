@@ -327,7 +327,11 @@ impl Request {
         if !expected.iter().any(|expected| self.content_type() == *expected) {
             return Err(Problem::unsupported_media_type(&expected.join(" or ")));
         }
-        std::str::from_utf8(bytes).map_err(|_| Problem::bad_request("The body is not UTF-8."))
+        // A gateway may have read it as UTF-8 already: then U+FFFD stands where it was not.
+        std::str::from_utf8(bytes)
+            .ok()
+            .filter(|text| !text.contains(char::REPLACEMENT_CHARACTER))
+            .ok_or_else(|| Problem::bad_request("The body is not UTF-8."))
     }
 
     /// The content type without its parameters, lower case; empty when there is none.
@@ -349,6 +353,12 @@ impl Request {
         let text = self.text(&["application/json"], JSON_LIMIT_BYTES)?;
         if text.trim().is_empty() {
             return Err(Problem::bad_request("The body is empty; send a JSON object."));
+        }
+        // An array would do for a struct, and an empty one for a struct whose fields may all be absent.
+        if !text.trim_start().starts_with('{') {
+            return Err(Problem::bad_request(
+                "The body cannot be used: it is no JSON object.",
+            ));
         }
         // serde_json itself stops at 128 levels.
         let mut json = serde_json::Deserializer::from_str(text);

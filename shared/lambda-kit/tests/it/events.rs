@@ -172,6 +172,8 @@ fn a_bad_body_is_a_clear_refusal() {
         (json!({"body": ""}), 400, None),
         (json!({"body": "{"}), 400, None),
         (json!({"body": "[]"}), 400, None),
+        (json!({"body": r#"["hello"]"#}), 400, None),
+        (json!({"body": "{\"body\":\"a\u{fffd}b\"}"}), 400, None),
         (json!({"body": "{}"}), 400, None),
         (json!({"body": r#"{"body":1}"#}), 400, Some("body")),
         (
