@@ -33,6 +33,10 @@ const NDJSON: &str = "application/x-ndjson";
 
 pub(crate) async fn handle(crm: &Crm, request: Request, now: Timestamp) -> Result<Response, Problem> {
     let caller = crm.caller(&request, now).await?;
+    // Before the body is looked at: what is wrong with it is none of their business.
+    if request.route().method != "GET" && !caller.role.is_admin() {
+        return Err(Problem::forbidden());
+    }
     let directory = crm.directory();
     let written = |created| if created { 201 } else { 200 };
     match (request.route().method, request.route().path) {
