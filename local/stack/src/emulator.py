@@ -1,11 +1,13 @@
 """Runs MiniStack in the foreground until standard input closes, and takes its functions with it.
 
-Four habits of ours on top of MiniStack's own:
+Five habits of ours on top of MiniStack's own:
 - Whoever holds the other end of standard input may be killed in any way: the pipe closes, and the whole process
   group ends. Nothing here is worth saving.
 - With AUTH=true functions may do what their roles allow and no more. A key that belongs to no function's session is
   the operator's, whatever it is, so any made-up credentials work from outside.
 - A streamed answer is bytes: MiniStack 1.5.33 reads every answer as UTF-8 and fails on a recording.
+- An API's CORS settings are those of the template: MiniStack 1.5.33 keeps CloudFormation's AllowOrigins and looks for
+  allowOrigins.
 - What functions print goes to the file FUNCTIONS_LOG as well, a line each behind the log group's name.
 """
 
@@ -15,7 +17,7 @@ import sys
 import threading
 
 from ministack.core import iam_evaluator, lambda_runtime
-from ministack.services import lambda_svc, sts
+from ministack.services import apigateway, lambda_svc, sts
 
 
 def end_with_the_pipe():
@@ -50,6 +52,17 @@ def build_streaming_handler_class(worker, generation, pending):
 
 
 lambda_runtime.ProvidedWorker._build_handler_class = build_streaming_handler_class
+
+
+def with_camel_case_settings(answer):
+    def camel_case(settings):
+        return {name[:1].lower() + name[1:]: value for name, value in settings.items()}
+
+    return lambda settings, origin: answer(camel_case(settings or {}), origin)
+
+
+apigateway._cors_response_headers = with_camel_case_settings(apigateway._cors_response_headers)
+apigateway._cors_preflight_response = with_camel_case_settings(apigateway._cors_preflight_response)
 
 functions_log = open(os.environ["FUNCTIONS_LOG"], "a", buffering=1, encoding="utf-8")
 emit_lambda_logs = lambda_svc._emit_lambda_logs
