@@ -32,14 +32,14 @@ impl Sweeper {
     /// # Errors
     /// When a setting is missing or cannot be used.
     pub fn from_boot(boot: &Boot) -> Result<Self, BoxError> {
-        Self::in_world(boot, Arc::new(Machine::new(random)))
+        Self::new(boot, Arc::new(Machine::new(random)))
     }
 
     /// The same with time and randomness of the caller's.
     ///
     /// # Errors
     /// When a setting is missing or cannot be used.
-    pub fn in_world(boot: &Boot, world: SharedWorld) -> Result<Self, BoxError> {
+    pub fn new(boot: &Boot, world: SharedWorld) -> Result<Self, BoxError> {
         let settings = boot.settings();
         let locale = LocaleConfig::from_env(settings)?;
         let limits = OutboundConfig::from_env(settings)?;

@@ -36,21 +36,21 @@ impl Dispatcher {
     /// # Errors
     /// When a setting is missing or cannot be used.
     pub fn from_boot(boot: &Boot) -> Result<Self, BoxError> {
-        let world = Arc::new(Machine::new(random));
-        Self::in_world(boot, world)
+        let queue = QueueConfig::outbound_from_env(boot.settings())?;
+        let queue = OutboundQueue::connect(boot.aws(), queue.url, queue.dead_letter_url);
+        Self::new(boot, queue, Arc::new(Machine::new(random)))
     }
 
-    /// The same with time and randomness of the caller's.
+    /// The same with a queue, time and randomness of the caller's.
     ///
     /// # Errors
     /// When a setting is missing or cannot be used.
-    pub fn in_world(boot: &Boot, world: SharedWorld) -> Result<Self, BoxError> {
+    pub fn new(boot: &Boot, queue: OutboundQueue, world: SharedWorld) -> Result<Self, BoxError> {
         let settings = boot.settings();
         let urls = PublicUrls::from_env(settings)?;
         urls.webhooks()?;
         let locale = LocaleConfig::from_env(settings)?;
         let limits = OutboundConfig::from_env(settings)?;
-        let queue = QueueConfig::outbound_from_env(settings)?;
         let table = services::connect(boot.aws(), &TableConfig::from_env(settings)?.name);
         let limiter = Limiter::new(
             table.clone(),
@@ -76,7 +76,7 @@ impl Dispatcher {
         };
         Ok(Self {
             outbound: Outbound::new(table, limiter, world, rules),
-            queue: OutboundQueue::connect(boot.aws(), queue.url, queue.dead_letter_url),
+            queue,
             exotel: boot.live(ExotelConfig::from_env)?,
             keys: boot.live(SigningKeys::from_env)?,
             urls,

@@ -13,4 +13,8 @@ mod replay;
 #[path = "../../src/bin/replay-events.rs"]
 #[expect(dead_code, reason = "its main is Lambda's")]
 mod replay_events;
+mod retry;
+#[path = "../../src/bin/retry-outbound.rs"]
+#[expect(dead_code, reason = "its main is Lambda's")]
+mod retry_outbound;
 mod running;

@@ -90,8 +90,7 @@ impl Outbound {
             if retry::is_used_up(refusals) {
                 return self.give_up(row, reason).await;
             }
-            let random = u64::try_from(self.world.random() & u128::from(u64::MAX)).expect("64 bits");
-            let delay = retry::delay_after(refusals, random);
+            let delay = retry::delay_after(refusals, self.dice());
             self.let_wait(row, &reason, refusals, delay).await
         } else if error.may_have_reached_exotel() {
             tracing::warn!(locator = %locator, attempt = row.attempt(), "unconfirmed: {error}");

@@ -38,6 +38,8 @@ pub(super) trait Item: Sized {
 
     fn locator(&self) -> &Self::Locator;
     fn attempt(&self) -> u32;
+    /// Whether it waits for its next attempt.
+    fn waits(&self) -> bool;
     /// Whether it has waited too long to be sent at `now`.
     fn is_expired(locator: &Self::Locator, now: Timestamp) -> bool;
     /// The message that makes this attempt.
@@ -111,6 +113,11 @@ impl Item for Call {
 
     fn attempt(&self) -> u32 {
         self.exotel().map_or(0, |call| call.attempt)
+    }
+
+    fn waits(&self) -> bool {
+        self.exotel()
+            .is_some_and(|call| call.progress.state == CallState::Waiting)
     }
 
     fn is_expired(locator: &CallLocator, now: Timestamp) -> bool {
@@ -206,6 +213,10 @@ impl Item for Sms {
 
     fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    fn waits(&self) -> bool {
+        self.progress.state == SmsState::Waiting
     }
 
     fn is_expired(locator: &SmsLocator, now: Timestamp) -> bool {

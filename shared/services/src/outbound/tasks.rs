@@ -157,6 +157,16 @@ impl Outbound {
         }
         let row = match I::claim(&self.table, locator, attempt).await? {
             Claim::Claimed(row) => *row,
+            // The attempt was made and refused, and its function died before it could send the next message.
+            Claim::NotWaiting(row)
+                if row.waits() && row.attempt() == attempt && !retry::is_used_up(refusals + 1) =>
+            {
+                let delay = retry::delay_after(refusals + 1, self.dice());
+                return Ok(Step::next(
+                    I::task(locator.clone(), attempt + 1, refusals + 1),
+                    delay,
+                ));
+            }
             // A message that came twice, or a row that was settled, called back about or erased meanwhile.
             Claim::NotWaiting(_) | Claim::Gone => return Ok(Step::Done),
         };
@@ -185,6 +195,11 @@ impl Outbound {
             (Some(task), Some(delay)) => Step::next(task, delay),
             _ => Step::Done,
         }
+    }
+
+    /// 64 random bits.
+    pub(super) fn dice(&self) -> u64 {
+        u64::try_from(self.world.random() & u128::from(u64::MAX)).expect("64 bits")
     }
 
     async fn expire<I: Item>(&self, locator: &I::Locator) -> Result<Step, table::TableError> {
