@@ -20,7 +20,8 @@ use crate::{
 /// Which tests.
 #[derive(Args, Default)]
 pub(crate) struct Request {
-    /// Only tests with one of these words in their name.
+    /// Only tests with one of these words in their name; options of the test program, such as --nocapture, too.
+    #[arg(allow_hyphen_values = true)]
     filter: Vec<String>,
 }
 
@@ -43,7 +44,7 @@ const PARTS: [(&str, &[&str]); 3] = [
         "side by side",
         &["--skip", "alone::", "--skip", "afterwards::", SIDE_BY_SIDE],
     ),
-    ("alone", &["alone::", "--test-threads=1"]),
+    ("alone", &["alone::", "--test-threads=1", "--show-output"]),
     ("afterwards", &["afterwards::"]),
 ];
 /// They mostly wait for pretended calls.

@@ -312,6 +312,13 @@ async fn a_lead_is_exported_whole_and_erased_without_a_trace() {
         .await
         .unwrap();
     assert_eq!(late.status(), 200);
+    let left = house.settled_items_with("erase-gone").await;
+    let events = |(key, sort): &(String, String)| key.starts_with("EVENTS#") || sort.starts_with("EVENT#");
+    let left: Vec<_> = left
+        .into_iter()
+        .filter(|(key, item)| !events(key) && !is_memory_of_a_request(item))
+        .collect();
+    assert!(left.is_empty(), "came back: {left:#?}");
     admin
         .get(&format!("{ADMIN_FAMILY}/{lead}"))
         .await

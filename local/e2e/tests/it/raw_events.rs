@@ -1,5 +1,6 @@
 //! What Exotel sent, as an operator sees it.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::house::{Caller, House, PATIENCE, last_ten, until};
@@ -73,10 +74,10 @@ async fn every_event_is_listed_masked_but_for_administrators() {
         );
     }
     agent.get("/api/admin/raw-events").await.problem(403, "forbidden");
-    assert_eq!(
-        all(&admin, "&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z").await,
-        Vec::<Value>::new()
-    );
+    let day = SignedDuration::from_hours(24);
+    let (from, to) = (Timestamp::now() - day * 20, Timestamp::now() - day * 19);
+    let quiet = all(&admin, &format!("&from={from}&to={to}")).await;
+    assert_eq!(quiet, Vec::<Value>::new());
 }
 
 #[tokio::test]
