@@ -155,7 +155,6 @@ impl Outbound {
             to: vec![call.lead_phone.as_str().into()],
             created: Some(CreatedBetween::new(span.0, span.1, &default_zone())),
             page_size: Some(MOST_CANDIDATES),
-            details: true,
             ..ListCalls::default()
         };
         let page = match account.exotel.send(&request).await {

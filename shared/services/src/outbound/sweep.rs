@@ -58,7 +58,8 @@ impl Outbound {
                     swept.left += 1;
                     continue;
                 }
-                self.sweep_call(account, call, age, until, &mut swept).await?;
+                let done = self.sweep_call(account, call, age, until, &mut swept).await;
+                swept.go_on(call, done)?;
             }
             cursor = page.next;
             if cursor.is_none() {
@@ -77,7 +78,8 @@ impl Outbound {
                     swept.left += 1;
                     continue;
                 }
-                self.sweep_sms(account, sms, age, until, &mut swept).await?;
+                let done = self.sweep_sms(account, sms, age, until, &mut swept).await;
+                swept.go_on(sms, done)?;
             }
             cursor = page.next;
             if cursor.is_none() {
@@ -228,6 +230,22 @@ impl Outbound {
 }
 
 impl Swept {
+    /// One row that cannot be read must not keep the others from their end.
+    fn go_on(
+        &mut self,
+        locator: &impl std::fmt::Display,
+        done: Result<(), TableError>,
+    ) -> Result<(), TableError> {
+        match done {
+            Err(error) if !error.is_retryable() => {
+                tracing::error!(locator = %locator, "passed over by the sweep: {error}");
+                self.left += 1;
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
     fn count(&mut self, evidence: Evidence) {
         match evidence {
             Evidence::Found | Evidence::Nothing | Evidence::Failed => self.looked_up += 1,

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
     call::{Call, CallOrigin, CallProgress, CallReport, CallState, ExotelCall, Outcome, ReportSource},
     directory::Lead,
@@ -88,6 +89,7 @@ impl Exotel for &Exchange {
 }
 
 struct House {
+    database: Database,
     table: Table,
     outbound: Outbound,
     hands: Arc<Hands>,
@@ -103,7 +105,8 @@ fn start() -> Timestamp {
 
 impl House {
     async fn new() -> Self {
-        let table = Database::new().quiet_table();
+        let database = Database::new();
+        let table = database.quiet_table();
         let hands = Arc::new(Hands(Mutex::new(start()), AtomicU64::new(0)));
         let none = Quota {
             per_hour: None,
@@ -147,6 +150,7 @@ impl House {
             table.put_lead(&lead).await.unwrap();
         }
         Self {
+            database,
             outbound: Outbound::new(table.clone(), limiter, hands.clone(), rules),
             table,
             hands,
@@ -718,4 +722,28 @@ async fn without_an_account_the_sweep_still_ends_what_is_too_old() {
     let until = house.hands.now() + MINUTE;
     house.outbound.sweep::<&Exchange>(None, until).await.unwrap();
     assert_eq!(house.state(&call).await, CallState::Lost);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_keeps_no_other_from_its_end() {
+    let house = House::new().await;
+    let broken = house.call("lead-1", CallState::Waiting).await;
+    let waiting = house.call("lead-1", CallState::Waiting).await;
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let client = aws_sdk_dynamodb::Client::new(&house.database.quiet_aws());
+    client
+        .update_item()
+        .table_name(dynamo::TABLE_NAME)
+        .key("PK", text("LEAD#lead-1"))
+        .key("SK", text(&format!("CALL#{}", broken.id)))
+        .update_expression("SET #state = :nonsense")
+        .expression_attribute_names("#state", "state")
+        .expression_attribute_values(":nonsense", text("nonsense"))
+        .send()
+        .await
+        .unwrap();
+    house.pass(MINUTE * 3 + SignedDuration::from_secs(1));
+    let swept = house.sweep().await;
+    assert_eq!((swept.left, swept.settled), (1, 1), "{swept:?}");
+    assert_eq!(house.state(&waiting).await, CallState::Expired);
 }
