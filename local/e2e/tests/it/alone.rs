@@ -45,7 +45,7 @@ async fn a_burst_never_exceeds_the_minute_and_every_click_is_placed_once() {
     let before = rate(&house, "voice").await["received"].as_u64().unwrap();
     let started = Instant::now();
     let clicks = each(&leads, 24, async |(_, id)| {
-        let click = agent.click(id).await;
+        let click = agent.click_at_once(id).await;
         assert!([201, 202].contains(&click.status), "{click:?}");
         (
             id.clone(),
