@@ -40,9 +40,9 @@ pub struct WrittenLead {
     assigned_to: Option<String>,
 }
 
-/// A user, as somebody wrote it.
+/// A user, as somebody wrote it. Every field is optional, so a misspelt one must not pass for a missing one.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WrittenUser {
     #[serde(default)]
     id: Option<String>,
@@ -214,7 +214,9 @@ impl Directory {
         same_id(id.as_str(), written.id.as_deref())?;
         let user = User {
             id: id.clone(),
-            phone: given(&written.phone).map(|phone| self.read_phone(phone)).transpose()?,
+            phone: given(&written.phone)
+                .map(|phone| self.read_phone(phone))
+                .transpose()?,
             full_name: given(&written.full_name)
                 .map(|name| read_name("fullName", name))
                 .transpose()?,
@@ -232,7 +234,11 @@ impl Directory {
     /// # Errors
     /// [`ServiceError::Table`].
     pub async fn my_phone(&self, caller: &Caller) -> Result<Option<PhoneNumber>, ServiceError> {
-        Ok(self.table.user(&caller.user_id).await?.and_then(|user| user.phone))
+        Ok(self
+            .table
+            .user(&caller.user_id)
+            .await?
+            .and_then(|user| user.phone))
     }
 
     /// Sets the caller's own phone: 10 to 15 digits, separators and a leading + aside, and a valid number.
@@ -310,6 +316,9 @@ fn read_email(text: &str) -> Result<String, ServiceError> {
     if well_formed {
         Ok(text.to_owned())
     } else {
-        Err(ServiceError::field("email", "it must be a mail address, for instance asha@example.com"))
+        Err(ServiceError::field(
+            "email",
+            "it must be a mail address, for instance asha@example.com",
+        ))
     }
 }

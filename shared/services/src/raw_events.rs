@@ -123,7 +123,10 @@ impl Period {
         let to = to.unwrap_or(now).clamp(oldest, now + day);
         let from = from.unwrap_or(to - day).max(oldest);
         if from >= to {
-            return Err(ServiceError::field("from", "it must be before to, and within the last 31 days"));
+            return Err(ServiceError::field(
+                "from",
+                "it must be before to, and within the last 31 days",
+            ));
         }
         Ok(Self { from, to })
     }
@@ -192,7 +195,10 @@ mod tests {
             for secret in ["98111", "recordings.exotel.com", "b.mp3"] {
                 assert!(!masked.contains(secret), "{masked}");
             }
-            assert!(masked.contains("0001") && masked.contains("completed"), "{masked}");
+            assert!(
+                masked.contains("0001") && masked.contains("completed"),
+                "{masked}"
+            );
         }
     }
 }

@@ -8,6 +8,7 @@ mod events;
 mod house;
 mod logs;
 mod operators;
+mod outbound;
 mod recordings;
 mod running;
 
@@ -20,11 +21,13 @@ macro_rules! bin {
     };
 }
 
+bin!(click_to_call, "../../src/bin/click-to-call.rs");
 bin!(call_log, "../../src/bin/call-log.rs");
 bin!(directory_bin, "../../src/bin/directory.rs");
 bin!(exotel_status, "../../src/bin/exotel-status.rs");
 bin!(my_call_number, "../../src/bin/my-call-number.rs");
 bin!(raw_events, "../../src/bin/raw-events.rs");
 bin!(recording_link, "../../src/bin/recording-link.rs");
+bin!(send_sms, "../../src/bin/send-sms.rs");
 bin!(sms_log, "../../src/bin/sms-log.rs");
 bin!(timeline, "../../src/bin/timeline.rs");

@@ -124,6 +124,9 @@ impl Outbound {
         for tried in 1.. {
             match I::record(&self.table, row.locator(), &report).await {
                 Ok(_) => {
+                    let sid = I::sid(&report);
+                    let sid = sid.as_ref().map(tracing::field::display);
+                    tracing::info!(locator = %row.locator(), call.sid = sid, attempt = row.attempt(), "accepted by Exotel");
                     return Attempted::Accepted {
                         report,
                         recorded: true,
