@@ -8,6 +8,37 @@ use ulid::Ulid;
 
 use crate::DomainError;
 
+/// What every id has as text, beside its own way of reading it.
+macro_rules! id_as_text {
+    ($name:ident) => {
+        impl $name {
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = DomainError;
+            fn try_from(text: String) -> Result<Self, DomainError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
 /// Declares an id of ours: a fixed prefix and a ULID in lower case, so ids sort by creation time as text.
 macro_rules! sortable_id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal, $kind:literal, $expected:literal) => {
@@ -37,11 +68,6 @@ macro_rules! sortable_id {
                 Timestamp::from_millisecond(i64::try_from(ulid.timestamp_ms()).expect("48 bits"))
                     .expect("48 bits of milliseconds are within jiff's range")
             }
-
-            /// The id as text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
         }
 
         impl FromStr for $name {
@@ -58,24 +84,7 @@ macro_rules! sortable_id {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = DomainError;
-            fn try_from(text: String) -> Result<Self, DomainError> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(id: $name) -> String {
-                id.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
+        id_as_text!($name);
     };
 }
 
@@ -86,13 +95,6 @@ macro_rules! given_id {
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
-
-        impl $name {
-            /// The id as text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
 
         impl FromStr for $name {
             type Err = DomainError;
@@ -106,24 +108,7 @@ macro_rules! given_id {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = DomainError;
-            fn try_from(text: String) -> Result<Self, DomainError> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(id: $name) -> String {
-                id.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
+        id_as_text!($name);
     };
 }
 
