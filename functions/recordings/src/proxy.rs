@@ -248,7 +248,10 @@ fn problem(error: &FetchError) -> Problem {
     let causes: Vec<_> = std::iter::successors(std::error::Error::source(error), |cause| cause.source())
         .map(ToString::to_string)
         .collect();
-    tracing::error!(error.causes = causes.join(": "), "{error}");
+    // A range that the player got wrong is nobody's failure here; the line about the ticket tells of it.
+    if !matches!(error, FetchError::Range) {
+        tracing::error!(error.causes = causes.join(": "), "{error}");
+    }
     match error {
         FetchError::Refused(_) | FetchError::NotPublic(_) | FetchError::Redirects | FetchError::NotAudio => {
             Problem::new(
