@@ -280,31 +280,34 @@ impl CallProgress {
 
     /// What the log shows.
     pub fn outcome(&self) -> Outcome {
-        match self.state {
-            CallState::Waiting => Outcome::ExotelQueued,
-            CallState::Unconfirmed => Outcome::Unconfirmed,
-            CallState::InFlight
-            | CallState::Accepted
-            | CallState::Ringing
-            | CallState::InProgress
-            | CallState::Talking => Outcome::ExotelDispatched,
-            CallState::Lost => Outcome::Lost,
-            CallState::Refused | CallState::Expired | CallState::GaveUp => Outcome::Disconnected,
-            CallState::Failed | CallState::Canceled => Outcome::Disconnected,
-            CallState::Busy | CallState::NoAnswer => Outcome::NotPicked,
-            CallState::Completed if self.talked() => Outcome::Connected,
-            CallState::Completed => Outcome::NotPicked,
-        }
+        let talk = self.talk_secs.as_ref().map(|talk| talk.value);
+        let leg = self.lead_leg.as_ref().map(|leg| leg.value);
+        outcome_of(self.state, talk, leg)
     }
+}
 
-    /// `completed` means that the agent answered. Whether agent and lead talked: seconds of conversation decide; else
-    /// the lead's leg; absent evidence is not zero.
-    fn talked(&self) -> bool {
-        match (&self.talk_secs, &self.lead_leg) {
-            (Some(talk), _) => talk.value > 0,
-            (None, Some(leg)) => leg.value == LegStatus::Completed,
-            (None, None) => true,
-        }
+/// What became of a call in this state. `completed` means that the first leg answered; whether both talked: seconds of
+/// conversation decide; else the second leg; absent evidence is not zero.
+pub(crate) fn outcome_of(state: CallState, talk_secs: Option<u32>, second_leg: Option<LegStatus>) -> Outcome {
+    let talked = match (talk_secs, second_leg) {
+        (Some(talk), _) => talk > 0,
+        (None, Some(leg)) => leg == LegStatus::Completed,
+        (None, None) => true,
+    };
+    match state {
+        CallState::Waiting => Outcome::ExotelQueued,
+        CallState::Unconfirmed => Outcome::Unconfirmed,
+        CallState::InFlight
+        | CallState::Accepted
+        | CallState::Ringing
+        | CallState::InProgress
+        | CallState::Talking => Outcome::ExotelDispatched,
+        CallState::Lost => Outcome::Lost,
+        CallState::Refused | CallState::Expired | CallState::GaveUp => Outcome::Disconnected,
+        CallState::Failed | CallState::Canceled => Outcome::Disconnected,
+        CallState::Busy | CallState::NoAnswer => Outcome::NotPicked,
+        CallState::Completed if talked => Outcome::Connected,
+        CallState::Completed => Outcome::NotPicked,
     }
 }
 

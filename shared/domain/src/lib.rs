@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod call;
+pub mod call_record;
 pub mod directory;
 pub mod idempotency;
 pub mod ids;
