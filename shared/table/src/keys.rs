@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
-    ids::{CallId, CallLocator, LeadId, SmsId, SmsLocator, UserId},
+    ids::{CallId, CallLocator, CallSid, LeadId, SmsId, SmsLocator, UserId},
     phone::PhoneNumber,
 };
 use jiff::Timestamp;
@@ -216,6 +216,77 @@ pub(crate) fn raw_event_by_hour(received_at: Timestamp, hash: &str) -> Primary {
         hour_partition(received_at),
         format!("{}#{hash}", sortable(received_at)),
     )
+}
+
+/// The record of a call, beside the events of its sid that no row has.
+pub(crate) fn call_record(sid: &CallSid) -> Primary {
+    Primary::new(sid_partition(sid.as_str()), "RECORD")
+}
+
+/// An hour (UTC) as partitions name it: `2026-11-20T08`.
+fn hour(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H").to_string()
+}
+
+/// The hours that a span touches, in this order. None when the span is empty.
+pub(crate) fn hours(from: Timestamp, to: Timestamp, newest_first: bool) -> Vec<String> {
+    let mut hours = Vec::new();
+    let first = from.as_second().div_euclid(3600) * 3600;
+    for second in (first
+        ..to.as_second()
+            .saturating_add(i64::from(to.subsec_nanosecond() > 0)))
+        .step_by(3600)
+    {
+        if let Ok(at) = Timestamp::from_second(second) {
+            hours.push(hour(at));
+        }
+    }
+    if newest_first {
+        hours.reverse();
+    }
+    hours
+}
+
+/// Partition of the summaries of calls placed in an hour.
+pub(crate) fn call_summaries_partition(hour: &str) -> String {
+    format!("CALLS#{hour}")
+}
+
+/// A call's summary, in the hour it was placed in.
+pub(crate) fn call_summary(at: Timestamp, sid: &CallSid) -> Primary {
+    Primary::new(
+        call_summaries_partition(&hour(at)),
+        format!("{}#{sid}", sortable(at)),
+    )
+}
+
+/// The summary at a place that a cursor names.
+pub(crate) fn call_summary_at(place: &str) -> Option<Primary> {
+    let (at, sid) = place.split_once('#')?;
+    let (at, sid): (Timestamp, CallSid) = (at.parse().ok()?, sid.parse().ok()?);
+    Some(call_summary(at, &sid)).filter(|key| key.sk == place)
+}
+
+/// Index partition of the summaries of a customer's calls.
+pub(crate) fn number_partition(phone: &PhoneNumber) -> String {
+    format!("NUMBER#{phone}")
+}
+
+/// Partition of calls that ended and have not settled.
+pub(crate) const UNSETTLED: &str = "OPEN#RECORD";
+
+/// The entry of a call that has not settled.
+pub(crate) fn unsettled(at: Timestamp, sid: &CallSid) -> Primary {
+    Primary::new(UNSETTLED, format!("{}#{sid}", sortable(at)))
+}
+
+/// The sort key in the index of an entry that is listed page by page there: a lead's partition, a summary's own.
+pub(crate) fn index_sk(key: &Primary) -> &str {
+    if key.pk.starts_with("CALLS#") {
+        &key.sk
+    } else {
+        &key.pk
+    }
 }
 
 /// The entry of a call that is not final; the locator sorts by creation time.

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod call_records;
 pub mod calls;
 pub mod directory;
 pub mod events;
@@ -17,6 +18,7 @@ mod keys;
 mod placed;
 mod store;
 
+pub use call_records::HeldRecord;
 pub use calls::Create;
 pub use directory::{Erased, LeadScope, Put};
 pub use error::TableError;

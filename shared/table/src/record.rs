@@ -7,7 +7,7 @@ use domain::{
 };
 
 use crate::{
-    TableError, directory, events,
+    HeldRecord, TableError, call_records, directory, events,
     events::RawEvent,
     item::{self, Entity},
     keys,
@@ -27,6 +27,8 @@ pub enum Record {
     Sms(Box<Sms>),
     /// A raw event.
     RawEvent(Box<RawEvent>),
+    /// A call's record.
+    CallRecord(Box<HeldRecord>),
     /// Anything else: places in lists, limits, a lead that is being erased.
     Other {
         /// Its `entity_type`, if it has one.
@@ -54,6 +56,8 @@ impl Record {
             return Ok(Record::Sms(Box::new(Sms::decode(item)?.row)));
         } else if is(Entity::RawEvent) {
             return Ok(Record::RawEvent(Box::new(events::decode(item)?)));
+        } else if is(Entity::CallRecord) {
+            return Ok(Record::CallRecord(Box::new(call_records::decode(item)?)));
         }
         Ok(Record::Other { entity_type })
     }

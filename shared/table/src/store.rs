@@ -309,8 +309,7 @@ impl Table {
             let mut start = after.attributes();
             if index {
                 start.insert(keys::GSI1PK.to_owned(), text(select.pk));
-                // Both kinds of entry that are listed page by page have the lead's partition as their sort key.
-                start.insert(keys::GSI1SK.to_owned(), text(&after.pk));
+                start.insert(keys::GSI1SK.to_owned(), text(keys::index_sk(&after)));
             }
             request = request.set_exclusive_start_key(Some(start));
         }
