@@ -1,5 +1,7 @@
 //! A call: its record, its answers and callbacks, and its life from the first ring to settlement.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::answer::Node;
@@ -10,7 +12,7 @@ use crate::mp3::Sound;
 use crate::options::BodyForm;
 use crate::phone::Number;
 use crate::recordings::{self, Recording};
-use crate::scripts::{CallPlan, CallStatus, RecordingKind};
+use crate::scripts::{CallPlan, CallStatus, Direction, RecordingKind};
 
 /// Where and how a call reports.
 #[derive(Debug, Clone)]
@@ -34,9 +36,14 @@ pub(crate) struct Leg {
 pub(crate) struct Call {
     pub(crate) sid: String,
     pub(crate) account: String,
+    pub(crate) direction: Direction,
+    /// First leg; inbound, who called.
     pub(crate) from: Number,
+    /// Second leg; inbound, the agent rung.
     pub(crate) to: Option<Number>,
     pub(crate) exophone: Number,
+    /// The flow that it runs, if it runs one.
+    pub(crate) flow_id: Option<String>,
     pub(crate) created: Timestamp,
     pub(crate) updated: Timestamp,
     /// Set when it ended.
@@ -50,9 +57,22 @@ pub(crate) struct Call {
     pub(crate) dual: bool,
     pub(crate) custom_field: Option<String>,
     pub(crate) callback: Option<StatusCallback>,
-    pub(crate) plan: CallPlan,
+    /// Shared between calls that go the same way.
+    pub(crate) plan: Arc<CallPlan>,
     /// How many calls went to the lead before, this one counted.
     pub(crate) nth: u64,
+}
+
+/// What an answer about a call is to hold.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shape {
+    /// JSON rather than XML: the path of `Uri` differs.
+    pub(crate) json: bool,
+    /// With the `Details` block.
+    pub(crate) details: bool,
+    pub(crate) presigned: Option<String>,
+    /// `To` of an inbound call is the agent rung, not the ExoPhone.
+    pub(crate) inbound_to_agent: bool,
 }
 
 /// Seconds as Exotel reports them: begun ones count.
@@ -65,25 +85,46 @@ fn status_word(status: Option<CallStatus>) -> &'static str {
 }
 
 impl Call {
-    /// The number that decides which way the call goes: the second leg, or the only one.
+    /// The number that decides which way the call goes: the second leg, or the only one; inbound, the caller.
     pub(crate) fn lead(&self) -> &Number {
-        self.to.as_ref().unwrap_or(&self.from)
+        match (self.direction, &self.to) {
+            (Direction::OutboundApi | Direction::OutboundDial, Some(to)) => to,
+            _ => &self.from,
+        }
     }
 
-    fn duration_secs(&self) -> Option<i64> {
+    /// The agent's number: the first of two legs, or the one that an inbound call rang.
+    pub(crate) fn agent(&self) -> Option<&Number> {
+        match self.direction {
+            Direction::Inbound => self.to.as_ref(),
+            _ => self.to.as_ref().map(|_| &self.from),
+        }
+    }
+
+    /// `To` of answers and filters.
+    pub(crate) fn listed_to(&self, inbound_to_agent: bool) -> Option<&Number> {
+        match self.direction {
+            Direction::Inbound if !inbound_to_agent => Some(&self.exophone),
+            _ => self.to.as_ref(),
+        }
+    }
+
+    /// Seconds from its creation to its end, settled or not.
+    pub(crate) fn duration_secs(&self) -> Option<i64> {
         self.ended
             .map(|ended| ended.duration_since(self.created).as_secs())
     }
 
-    /// Price in the account's currency: half a rupee per minute begun.
+    /// Price in ten-thousandths of the account's currency, settled or not: half a rupee per minute begun, nothing
+    /// where nobody talked.
+    pub(crate) fn price_e4(&self) -> u64 {
+        let secs = self.duration_secs().filter(|_| self.talk_ms > 0).unwrap_or(0);
+        5_000 * secs.max(0).unsigned_abs().div_ceil(60)
+    }
+
+    /// Price in the account's currency, once it has settled.
     pub(crate) fn price(&self) -> Option<f64> {
-        let talk = if self.talk_ms > 0 {
-            self.duration_secs()?
-        } else {
-            0
-        };
-        self.settled
-            .then_some(0.5 * talk.max(0).unsigned_abs().div_ceil(60) as f64)
+        self.settled.then(|| self.price_e4() as f64 / 10_000.0)
     }
 
     /// Duration once it has settled.
@@ -91,21 +132,24 @@ impl Call {
         self.duration_secs().filter(|_| self.settled)
     }
 
-    /// The call object of answers. The path of `Uri` differs between JSON and XML, hence `json`.
-    pub(crate) fn node(&self, json: bool, presigned: Option<String>, details: bool) -> Node {
+    /// The call object of answers.
+    pub(crate) fn node(&self, shape: Shape) -> Node {
         let end_time = match (self.ended, self.settled) {
             (Some(ended), true) => Node::Text(ist::format(ended)),
             (Some(_), false) => ist::PLACEHOLDER.into(),
             (None, _) => Node::Null,
         };
-        let collection = if json { "Calls.json" } else { "Calls" };
+        let collection = if shape.json { "Calls.json" } else { "Calls" };
         let mut fields = vec![
             ("Sid", self.sid.as_str().into()),
             ("ParentCallSid", Node::Null),
             ("DateCreated", ist::format(self.created).into()),
             ("DateUpdated", ist::format(self.updated).into()),
             ("AccountSid", self.account.as_str().into()),
-            ("To", Node::maybe(self.to.as_ref().map(Number::as_str))),
+            (
+                "To",
+                Node::maybe(self.listed_to(shape.inbound_to_agent).map(Number::as_str)),
+            ),
             ("From", self.from.as_str().into()),
             ("PhoneNumberSid", self.exophone.as_str().into()),
             ("Status", self.status.as_str().into()),
@@ -119,7 +163,7 @@ impl Call {
                 "Price",
                 Node::maybe(self.price().map(|price| format!("{price:.3}"))),
             ),
-            ("Direction", "outbound-api".into()),
+            ("Direction", self.direction.as_str().into()),
             ("AnsweredBy", Node::Null),
             ("ForwardedFrom", Node::Null),
             ("CallerName", Node::Null),
@@ -129,10 +173,10 @@ impl Call {
             ),
             ("RecordingUrl", Node::maybe(self.recording_url.clone())),
         ];
-        if let Some(url) = presigned {
+        if let Some(url) = shape.presigned {
             fields.push(("PreSignedRecordingUrl", url.into()));
         }
-        if details {
+        if shape.details {
             let leg = |at: usize| {
                 let id = i64::try_from(at + 1).expect("there are two legs");
                 Node::Object(vec![(
@@ -210,7 +254,7 @@ impl Call {
                 "ConversationDuration",
                 seconds(if terminal { self.talk_ms } else { 0 }).into(),
             ),
-            ("Direction", "outbound-api".into()),
+            ("Direction", self.direction.as_str().into()),
             ("RecordingUrl", recording.into()),
             (
                 "Legs",
@@ -262,10 +306,10 @@ impl Line {
     fn update(&self, change: impl FnOnce(&mut Call)) -> Option<()> {
         let now = self.core.now();
         self.core.change(|state| {
-            let call = state.calls.get_mut(&self.sid)?;
-            change(call);
-            call.updated = now;
-            Some(())
+            state.calls.update(&self.sid, |call| {
+                change(call);
+                call.updated = now;
+            })
         })
     }
 
@@ -394,5 +438,46 @@ impl Line {
             last,
         });
         Some(())
+    }
+}
+
+#[cfg(test)]
+impl Call {
+    /// An ended, settled call of account `acme1` for tests of lists and totals.
+    pub(crate) fn sample(sid: String, created: Timestamp, outcome: crate::scripts::Outcome) -> Self {
+        use crate::options::Timings;
+        use crate::scripts::{CallScript, Script};
+        let script = Script {
+            call: CallScript {
+                outcome: Some(outcome),
+                ..CallScript::default()
+            },
+            ..Script::default()
+        };
+        let plan = CallPlan::new(script, &Timings::default(), true);
+        let number = |text: &str| Number::parse(text).expect("a valid number");
+        Self {
+            sid,
+            account: "acme1".to_owned(),
+            direction: Direction::OutboundApi,
+            from: number("09811100001"),
+            to: Some(number("09811109876")),
+            exophone: number("08045550100"),
+            flow_id: None,
+            created,
+            updated: created,
+            ended: created.checked_add(SignedDuration::from_secs(45)).ok(),
+            settled: true,
+            status: plan.status,
+            legs: [Leg::default(), Leg::default()],
+            talk_ms: plan.talk_ms,
+            recording_url: None,
+            record: false,
+            dual: false,
+            custom_field: None,
+            callback: None,
+            plan: Arc::new(plan),
+            nth: 1,
+        }
     }
 }

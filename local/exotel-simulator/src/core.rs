@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
+use crate::call_store::CallStore;
 use crate::callbacks::HttpClient;
-use crate::calls::Call;
 use crate::draw::Dice;
 use crate::faults::{ApiFault, Faults, Operation};
 use crate::journal::{Callback, Dial, Event, Journal, Request};
@@ -38,7 +38,7 @@ pub(crate) struct Core {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) journal: Journal,
-    pub(crate) calls: HashMap<String, Call>,
+    pub(crate) calls: CallStore,
     pub(crate) messages: HashMap<String, Message>,
     pub(crate) recordings: HashMap<String, Recording>,
     pub(crate) scripts: Vec<Script>,
@@ -87,6 +87,11 @@ impl Core {
         let out = change(&mut self.lock());
         self.changed.send_replace(());
         out
+    }
+
+    /// Changes what nobody waits for.
+    pub(crate) fn note<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.lock())
     }
 
     /// Waits until the state is as wanted.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod api;
+mod call_store;
 mod callbacks;
 mod calls;
 mod core;
@@ -34,7 +35,8 @@ pub use crate::options::{Account, BodyForm, Clock, Options, Timings};
 pub use crate::phone::Number;
 pub use crate::rate::Figures;
 pub use crate::scripts::{
-    CallScript, CallStatus, CallbackScript, Outcome, RecordingKind, RecordingScript, Script, SmsScript,
+    CallScript, CallStatus, CallbackScript, Direction, Outcome, RecordingKind, RecordingScript, Script,
+    SmsScript,
 };
 pub use crate::views::{CallView, MessageView, RateView};
 

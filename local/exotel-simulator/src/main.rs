@@ -120,6 +120,14 @@ struct Cli {
     /// Send events also for calls to flows and voicebots (Exotel's documents disagree about them).
     #[arg(long)]
     events_without_to: bool,
+
+    /// Pass over details=true on the bulk list (whether Exotel heeds it there is not documented).
+    #[arg(long)]
+    no_list_details: bool,
+
+    /// Give the agent rung as To of an inbound call in details and list, instead of the ExoPhone called.
+    #[arg(long)]
+    inbound_to_agent: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -166,6 +174,8 @@ impl Cli {
             literal_nulls: self.literal_nulls,
             sparse_callbacks: self.sparse_callbacks,
             events_without_to: self.events_without_to,
+            list_details: !self.no_list_details,
+            inbound_to_agent: self.inbound_to_agent,
             ..Options::default()
         };
         let timings = &mut options.timings;

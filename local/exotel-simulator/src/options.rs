@@ -129,6 +129,11 @@ pub struct Options {
     /// Send events and extended fields also for calls without `To` (flows and voicebots), where Exotel's own
     /// documents disagree.
     pub events_without_to: bool,
+    /// Heed `details=true` on the bulk list too, which one client only was seen to send there; without it the
+    /// parameter is passed over.
+    pub list_details: bool,
+    /// `To` of an inbound call in details and list is the agent rung instead of the ExoPhone called.
+    pub inbound_to_agent: bool,
     /// How long a callback may take to be answered, in real milliseconds.
     pub callback_timeout_ms: u64,
     /// Entries kept in the journal; the oldest go first.
@@ -155,6 +160,8 @@ impl Default for Options {
             literal_nulls: false,
             sparse_callbacks: false,
             events_without_to: false,
+            list_details: true,
+            inbound_to_agent: false,
             callback_timeout_ms: 15_000,
             journal_limit: 100_000,
             clock: Arc::new(Timestamp::now),

@@ -78,6 +78,30 @@ impl Outcome {
     }
 }
 
+/// `Direction` of a call in answers and callbacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// Somebody called an ExoPhone.
+    Inbound,
+    /// Placed from the dashboard.
+    OutboundDial,
+    /// Placed through the API.
+    #[default]
+    OutboundApi,
+}
+
+impl Direction {
+    /// As Exotel spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::Inbound => "inbound",
+            Direction::OutboundDial => "outbound-dial",
+            Direction::OutboundApi => "outbound-api",
+        }
+    }
+}
+
 /// On which kind of path a recording lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -157,6 +181,8 @@ pub struct CallScript {
     pub settle_ms: Option<u64>,
     /// `AnsweredBy` of leg 2, e.g. `HUMAN`, `Machine`, `NotSure`.
     pub answered_by: Option<String>,
+    /// Its `Direction`, where it should not be `outbound-api`: a call placed from the dashboard, say.
+    pub direction: Option<Direction>,
     /// Its recording.
     pub recording: RecordingScript,
 }
@@ -364,6 +390,7 @@ impl Script {
                 no_answer_ms: call.no_answer_ms.or(below.no_answer_ms),
                 settle_ms: call.settle_ms.or(below.settle_ms),
                 answered_by: call.answered_by.or(below.answered_by),
+                direction: call.direction.or(below.direction),
                 recording: RecordingScript {
                     kind: recording.kind.or(recording_below.kind),
                     ready_ms: recording.ready_ms.or(recording_below.ready_ms),
@@ -404,6 +431,7 @@ pub(crate) struct CallPlan {
     pub(crate) settle_ms: u64,
     pub(crate) recording_ms: u64,
     pub(crate) answered_by: Option<String>,
+    pub(crate) direction: Direction,
     pub(crate) recording: RecordingScript,
     pub(crate) callbacks: CallbackScript,
 }
@@ -439,6 +467,7 @@ impl CallPlan {
             settle_ms: call.settle_ms.unwrap_or(timings.settle_ms),
             recording_ms: call.recording.ready_ms.unwrap_or(timings.recording_ms),
             answered_by: call.answered_by,
+            direction: call.direction.unwrap_or_default(),
             recording: call.recording,
             callbacks: script.callbacks,
         }

@@ -9,7 +9,7 @@ use crate::calls::Call;
 use crate::core::{Budget, Core, State};
 use crate::messages::Message;
 use crate::rate::Figures;
-use crate::scripts::{CallStatus, sms_status};
+use crate::scripts::{CallStatus, Direction, sms_status};
 
 /// A call as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -18,12 +18,18 @@ pub struct CallView {
     pub sid: String,
     /// Its account.
     pub account: String,
-    /// First leg, as Exotel writes numbers.
+    /// Its `Direction`.
+    pub direction: Direction,
+    /// First leg, as Exotel writes numbers; inbound, who called.
     pub from: String,
-    /// Second leg, if there is one.
+    /// Second leg, if there is one; inbound, the agent rung.
     pub to: Option<String>,
+    /// The agent: the first of two legs, or the one that an inbound call rang.
+    pub agent: Option<String>,
     /// The ExoPhone.
     pub caller_id: String,
+    /// The flow that it runs, if it runs one.
+    pub flow_id: Option<String>,
     /// When it was accepted.
     pub created: Timestamp,
     /// When it ended, in simulated time: with a speed above 1 that can lie ahead of the wall clock.
@@ -85,9 +91,12 @@ impl From<&Call> for CallView {
         Self {
             sid: call.sid.clone(),
             account: call.account.clone(),
+            direction: call.direction,
             from: call.from.to_string(),
             to: call.to.as_ref().map(ToString::to_string),
+            agent: call.agent().map(ToString::to_string),
             caller_id: call.exophone.to_string(),
+            flow_id: call.flow_id.clone(),
             created: call.created,
             ended: call.ended,
             settled: call.settled,
@@ -123,7 +132,7 @@ impl From<&Message> for MessageView {
 
 /// All calls, oldest first.
 pub(crate) fn calls(state: &State) -> Vec<CallView> {
-    let mut calls: Vec<CallView> = state.calls.values().map(CallView::from).collect();
+    let mut calls: Vec<CallView> = state.calls.iter().map(CallView::from).collect();
     calls.sort_by(|a, b| (a.created, &a.sid).cmp(&(b.created, &b.sid)));
     calls
 }

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use super::{Answer, Exchange, Format, Outcome, Refusal};
 use crate::answer::Node;
 use crate::api::calls;
+use crate::call_store::{CallStore, Place};
 use crate::calls::Call;
 use crate::core::{Core, Shared};
 use crate::faults::Operation;
@@ -19,7 +20,6 @@ use crate::ist;
 use crate::journal::Params;
 use crate::options::Account;
 use crate::phone::Number;
-use crate::scripts::CallStatus;
 
 /// How far back the list goes when no `DateCreated` is given.
 const DEFAULT_BACK: SignedDuration = SignedDuration::from_hours(31 * 24);
@@ -81,11 +81,8 @@ impl<T: PartialOrd + Copy> Bounds<T> {
     }
 }
 
-/// Where a page starts or ends: a call's place in the order of creation.
-type Place = (Timestamp, String);
-
-fn token(call: &Call) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{}|{}", call.created, call.sid))
+fn token((created, sid): &Place) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{created}|{sid}"))
 }
 
 fn place(name: &str, token: &str) -> Result<Place, Refusal> {
@@ -177,18 +174,43 @@ impl Query {
         })
     }
 
-    fn matches(&self, call: &Call) -> bool {
-        let listed = |numbers: &[Number], number: &Number| numbers.is_empty() || numbers.contains(number);
+    /// Whether anything but the window of creation is asked for.
+    fn is_plain(&self) -> bool {
+        self.from.is_empty()
+            && self.to.is_empty()
+            && self.exophones.is_empty()
+            && self.statuses.is_empty()
+            && self.directions.is_empty()
+            && self.duration_secs.is_open()
+            && self.price.is_open()
+    }
+
+    /// What the filters are, whatever the page and the window.
+    fn signature(&self) -> String {
+        format!(
+            "{:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            self.from,
+            self.to,
+            self.exophones,
+            self.statuses,
+            self.directions,
+            self.duration_secs,
+            self.price
+        )
+    }
+
+    /// Whether an ended call passes every filter but the window of creation.
+    fn matches(&self, call: &Call, inbound_to_agent: bool) -> bool {
+        let listed = |numbers: &[Number], number: Option<&Number>| {
+            numbers.is_empty() || number.is_some_and(|number| numbers.contains(number))
+        };
         let named =
             |words: &[String], word: &str| words.is_empty() || words.iter().any(|listed| listed == word);
-        call.status != CallStatus::InProgress
-            && named(&self.sids, &call.sid)
-            && self.created.contain(call.created)
-            && listed(&self.from, &call.from)
-            && (self.to.is_empty() || call.to.as_ref().is_some_and(|to| self.to.contains(to)))
-            && listed(&self.exophones, &call.exophone)
+        listed(&self.from, Some(&call.from))
+            && listed(&self.to, call.listed_to(inbound_to_agent))
+            && listed(&self.exophones, Some(&call.exophone))
             && named(&self.statuses, call.status.as_str())
-            && named(&self.directions, "outbound-api")
+            && named(&self.directions, call.direction.as_str())
             && (self.duration_secs.is_open()
                 || call
                     .settled_duration_secs()
@@ -209,7 +231,9 @@ fn created(text: Option<&str>, now: Timestamp) -> Result<Bounds<Timestamp>, Refu
     let high = bounds.high.unwrap_or(now);
     let low = *bounds.low.get_or_insert(high - WIDEST);
     // The time as written has no fraction: a call of that second is meant too.
-    bounds.high = bounds.high.map(|high| high + SignedDuration::from_millis(999));
+    bounds.high = bounds
+        .high
+        .map(|high| high + SignedDuration::from_nanos(999_999_999));
     if low > high {
         return Err(Refusal::invalid("DateCreated begins after it ends"));
     }
@@ -225,52 +249,140 @@ fn created(text: Option<&str>, now: Timestamp) -> Result<Bounds<Timestamp>, Refu
     Ok(bounds)
 }
 
+/// Calls of one page, and whether others lie before and behind it.
+struct Page {
+    total: usize,
+    calls: Vec<Call>,
+    previous: bool,
+    next: bool,
+}
+
+/// The places among which a page is looked for, oldest first, walked in the order of the list.
+struct Row<'a> {
+    places: &'a [Place],
+    descending: bool,
+}
+
+impl<'a> Row<'a> {
+    fn at(&self, position: usize) -> &'a Place {
+        match self.descending {
+            true => &self.places[self.places.len() - 1 - position],
+            false => &self.places[position],
+        }
+    }
+
+    /// The first position behind `place`.
+    fn behind(&self, place: &Place) -> usize {
+        match self.descending {
+            true => self.places.len() - self.places.partition_point(|other| other < place),
+            false => self.places.partition_point(|other| other <= place),
+        }
+    }
+
+    /// The first position that is not ahead of `place`.
+    fn not_ahead(&self, place: &Place) -> usize {
+        match self.descending {
+            true => self.places.len() - self.places.partition_point(|other| other <= place),
+            false => self.places.partition_point(|other| other < place),
+        }
+    }
+}
+
+impl Page {
+    /// Looks the page up. Without filters it costs what the page holds; with filters, what lies between its first
+    /// call and its last, and once, until a call changes, the whole window for `Total`.
+    fn find(calls: &mut CallStore, account: &str, query: &Query, inbound_to_agent: bool) -> Self {
+        let named: Vec<Place>;
+        let ended = if query.sids.is_empty() {
+            calls.ended(account)
+        } else {
+            let mut places: Vec<Place> = query
+                .sids
+                .iter()
+                .filter_map(|sid| calls.get(sid))
+                .filter(|call| call.account == account && call.ended.is_some())
+                .map(|call| (call.created, call.sid.clone()))
+                .collect();
+            places.sort();
+            places.dedup();
+            named = places;
+            &named
+        };
+        let first = ended.partition_point(|(created, _)| query.created.low.is_some_and(|low| *created < low));
+        let last =
+            ended.partition_point(|(created, _)| query.created.high.is_none_or(|high| *created <= high));
+        let row = Row {
+            places: &ended[first..last.max(first)],
+            descending: query.descending,
+        };
+        let length = row.places.len();
+        let matches = |calls: &CallStore, (_, sid): &Place| {
+            query.is_plain()
+                || calls
+                    .get(sid)
+                    .is_some_and(|call| query.matches(call, inbound_to_agent))
+        };
+        let found = |position: usize| matches(calls, row.at(position));
+        let (positions, previous, next) = match (&query.after, &query.before) {
+            (None, Some(place)) => {
+                let end = row.not_ahead(place);
+                let mut before = (0..end).rev().filter(|position| found(*position));
+                let mut positions: Vec<usize> = before.by_ref().take(query.page_size).collect();
+                positions.reverse();
+                let previous = before.next().is_some();
+                (positions, previous, (end..length).any(found))
+            }
+            (after, _) => {
+                let start = after.as_ref().map_or(0, |place| row.behind(place));
+                let mut rest = (start..length).filter(|position| found(*position));
+                let positions: Vec<usize> = rest.by_ref().take(query.page_size).collect();
+                let next = rest.next().is_some();
+                (positions, (0..start).rev().any(found), next)
+            }
+        };
+        let page = positions
+            .iter()
+            .filter_map(|position| calls.get(&row.at(*position).1))
+            .cloned()
+            .collect();
+        let total = if query.is_plain() {
+            length
+        } else if query.sids.is_empty() {
+            let filter = format!("{account} {first} {last} {}", query.signature());
+            calls.count(filter, |calls| {
+                let window = &calls.ended(account)[first..last.max(first)];
+                window.iter().filter(|place| matches(calls, place)).count()
+            })
+        } else {
+            (0..length).filter(|position| found(*position)).count()
+        };
+        let empty = positions.is_empty();
+        Self {
+            total,
+            calls: page,
+            previous: previous && !empty,
+            next: next && !empty,
+        }
+    }
+}
+
 fn page(core: &Core, account: &Account, exchange: &Exchange) -> Outcome {
     let query = Query::read(&exchange.params, core.now())?;
-    let mut calls: Vec<Call> = core.read(|state| {
-        state
-            .calls
-            .values()
-            .filter(|call| call.account == account.sid && query.matches(call))
-            .cloned()
-            .collect()
-    });
-    let order = |call: &Call| (call.created, call.sid.clone());
-    calls.sort_by_key(order);
-    if query.descending {
-        calls.reverse();
-    }
-    let total = calls.len();
-    // In the order of the list, is `call` behind `place`?
-    let behind = |call: &Call, place: &Place| match query.descending {
-        true => order(call) < *place,
-        false => order(call) > *place,
+    let to_agent = core.options.inbound_to_agent;
+    let page = core.note(|state| Page::find(&mut state.calls, &account.sid, &query, to_agent));
+    let cursor = |name: &'static str, call: Option<&Call>| {
+        call.map(|call| (name, token(&(call.created, call.sid.clone()))))
     };
-    let ahead = |call: &Call, place: &Place| order(call) != *place && !behind(call, place);
-    let (first, last) = match (&query.after, &query.before) {
-        (Some(place), _) => {
-            let first = calls.iter().position(|call| behind(call, place)).unwrap_or(total);
-            (first, (first + query.page_size).min(total))
-        }
-        (None, Some(place)) => {
-            let last = calls
-                .iter()
-                .rposition(|call| ahead(call, place))
-                .map_or(0, |at| at + 1);
-            (last.saturating_sub(query.page_size), last)
-        }
-        (None, None) => (0, query.page_size.min(total)),
-    };
-    let next = (last > first && last < total).then(|| ("After", token(&calls[last - 1])));
-    let previous = (first > 0 && first < last).then(|| ("Before", token(&calls[first])));
+    let next = cursor("After", page.calls.last().filter(|_| page.next));
+    let previous = cursor("Before", page.calls.first().filter(|_| page.previous));
     let uri = |cursor: Option<(&str, String)>| page_uri(account, exchange, cursor);
     let mut items = Vec::new();
-    for call in &calls[first..last] {
-        items.push(calls::call_node(core, call, exchange)?);
+    for call in &page.calls {
+        items.push(calls::call_node(core, call, exchange, core.options.list_details)?);
     }
     let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let metadata = Node::Object(vec![
-        ("Total", count(total).into()),
+        ("Total", count(page.total).into()),
         ("PageSize", count(query.page_size).into()),
         ("FirstPageUri", uri(None).into()),
         (
@@ -382,5 +494,130 @@ mod tests {
             let message = query(&[(name, value)]).unwrap_err();
             assert!(message.contains(says), "{name}={value}: {message}");
         }
+    }
+
+    fn store(count: i64) -> CallStore {
+        use crate::scripts::Outcome::{Busy, Completed};
+        let mut store = CallStore::default();
+        let call = |n: i64| {
+            // Ten calls share each instant: then the sid decides.
+            let created = now() - SignedDuration::from_secs(n / 10);
+            let outcome = if n % 7 == 0 { Busy } else { Completed };
+            Call::sample(format!("{:032}", (n * 7_919) % count), created, outcome)
+        };
+        store.insert_all((0..count).map(call).collect());
+        store
+    }
+
+    /// Every page from the first on, and the way back from the last.
+    fn walk(store: &mut CallStore, pairs: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
+        let mut query = query(pairs).unwrap();
+        let place = |call: &Call| (call.created, call.sid.clone());
+        let (mut there, mut back) = (Vec::new(), Vec::new());
+        let mut last = Page::find(store, "acme1", &query, false);
+        assert!(!last.previous);
+        loop {
+            there.extend(last.calls.iter().map(|call| call.sid.clone()));
+            if !last.next {
+                break;
+            }
+            query.after = last.calls.last().map(place);
+            last = Page::find(store, "acme1", &query, false);
+            assert!(last.previous);
+        }
+        query.after = None;
+        while last.previous {
+            query.before = last.calls.first().map(place);
+            last = Page::find(store, "acme1", &query, false);
+            back.splice(0..0, last.calls.iter().map(|call| call.sid.clone()));
+            assert!(last.next);
+        }
+        assert_eq!(last.total, there.len());
+        (there, back)
+    }
+
+    #[test]
+    fn cursors_meet_every_call_once_in_order_there_and_back() {
+        let mut store = store(1_000);
+        for pairs in [
+            vec![("PageSize", "7")],
+            vec![("PageSize", "7"), ("SortBy", "DateCreated:asc")],
+            vec![("PageSize", "7"), ("Status", "busy")],
+            vec![
+                ("PageSize", "9"),
+                ("Status", "busy"),
+                ("SortBy", "DateCreated:asc"),
+            ],
+            vec![
+                ("PageSize", "100"),
+                ("DateCreated", "gte:2026-11-20 17:29:30;lte:2026-11-20 17:29:50"),
+            ],
+            vec![
+                ("PageSize", "1"),
+                (
+                    "Sid",
+                    "00000000000000000000000000000007,00000000000000000000000000000009",
+                ),
+            ],
+        ] {
+            let query = query(&pairs).unwrap();
+            let mut expected: Vec<&Call> = store
+                .iter()
+                .filter(|call| query.created.contain(call.created) && query.matches(call, false))
+                .filter(|call| query.sids.is_empty() || query.sids.contains(&call.sid))
+                .collect();
+            expected.sort_by(|a, b| (a.created, &a.sid).cmp(&(b.created, &b.sid)));
+            if query.descending {
+                expected.reverse();
+            }
+            let expected: Vec<String> = expected.iter().map(|call| call.sid.clone()).collect();
+            assert!(expected.len() > 1);
+            let (there, back) = walk(&mut store, &pairs);
+            assert_eq!(there, expected, "{pairs:?}");
+            let last_page = match expected.len() % query.page_size {
+                0 => query.page_size,
+                rest => rest,
+            };
+            assert_eq!(back, expected[..expected.len() - last_page], "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_calls_are_a_thousand_pages() {
+        let mut store = store(100_000);
+        for pairs in [
+            vec![("PageSize", "100")],
+            vec![("PageSize", "100"), ("Direction", "outbound-api")],
+        ] {
+            let (there, _) = walk(&mut store, &pairs);
+            assert_eq!(there.len(), 100_000);
+        }
+    }
+
+    #[test]
+    fn a_filtered_total_follows_changes() {
+        let mut store = store(20);
+        let busy = query(&[("Status", "busy")]).unwrap();
+        assert_eq!(Page::find(&mut store, "acme1", &busy, false).total, 3);
+        store.insert(Call::sample(
+            "new".to_owned(),
+            now(),
+            crate::scripts::Outcome::Busy,
+        ));
+        assert_eq!(Page::find(&mut store, "acme1", &busy, false).total, 4);
+        store.update("new", |call| call.status = crate::scripts::CallStatus::Failed);
+        assert_eq!(Page::find(&mut store, "acme1", &busy, false).total, 3);
+        let all = query(&[]).unwrap();
+        store.insert(Call::sample(
+            "new".to_owned(),
+            now(),
+            crate::scripts::Outcome::Busy,
+        ));
+        assert_eq!(
+            Page::find(&mut store, "acme1", &all, false).total,
+            21,
+            "a sid put in again is no second call"
+        );
+        assert_eq!(Page::find(&mut store, "acme2", &all, false).total, 0);
     }
 }

@@ -1,5 +1,7 @@
 //! `Calls/connect` and `Calls/{sid}`.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -9,7 +11,7 @@ use jiff::SignedDuration;
 
 use super::{Answer, Exchange, Format, Outcome, Refusal};
 use crate::answer::Node;
-use crate::calls::{self, Call, Leg, StatusCallback};
+use crate::calls::{self, Call, Leg, Shape, StatusCallback};
 use crate::core::{Core, Shared};
 use crate::faults::Operation;
 use crate::journal::Params;
@@ -51,6 +53,7 @@ struct Wish {
     from: Number,
     to: Option<Number>,
     exophone: Number,
+    flow_id: Option<String>,
     record: bool,
     dual: bool,
     custom_field: Option<String>,
@@ -70,9 +73,11 @@ fn place(core: &Shared, account: &Account, exchange: &Exchange) -> Outcome {
     let call = Call {
         sid: sid.clone(),
         account: account.sid.clone(),
+        direction: plan.direction,
         from: wish.from,
         to: wish.to,
         exophone: wish.exophone,
+        flow_id: wish.flow_id,
         created: now,
         updated: now,
         ended: None,
@@ -85,12 +90,15 @@ fn place(core: &Shared, account: &Account, exchange: &Exchange) -> Outcome {
         dual: wish.dual,
         custom_field: wish.custom_field,
         callback: wish.callback,
-        plan,
+        plan: Arc::new(plan),
         nth,
     };
     tracing::info!(call.sid = %sid, "accepted a call to {}", lead.masked());
-    let node = call.node(exchange.format == Format::Json, None, false);
-    core.change(|state| state.calls.insert(sid.clone(), call));
+    let node = call.node(Shape {
+        json: exchange.format == Format::Json,
+        ..Shape::default()
+    });
+    core.change(|state| state.calls.insert(call));
     calls::start(core, sid.clone());
     Ok(Answer {
         sid: Some(sid),
@@ -130,7 +138,7 @@ fn read(account: &Account, params: &Params) -> Result<Wish, Refusal> {
     if !account.exophones.is_empty() && !account.exophones.iter().any(own) {
         return Err(Refusal::invalid("CallerId does not belong to this account"));
     }
-    mode(params, to.is_some())?;
+    let flow_id = mode(params, to.is_some())?;
     one_of(params, "CallType", &["trans"])?;
     one_of(params, "Record", &["true", "false"])?;
     one_of(params, "RecordingChannels", &["single", "dual"])?;
@@ -148,6 +156,7 @@ fn read(account: &Account, params: &Params) -> Result<Wish, Refusal> {
         from,
         to,
         exophone,
+        flow_id,
         record: given("Record") == Some("true"),
         dual: given("RecordingChannels") == Some("dual"),
         custom_field,
@@ -157,8 +166,8 @@ fn read(account: &Account, params: &Params) -> Result<Wish, Refusal> {
     })
 }
 
-/// Two numbers, or a number and a flow, or a number and a stream: exactly one of them.
-fn mode(params: &Params, to: bool) -> Result<(), Refusal> {
+/// Two numbers, or a number and a flow, or a number and a stream: exactly one of them. Answers the flow.
+fn mode(params: &Params, to: bool) -> Result<Option<String>, Refusal> {
     let given = |name: &str| params.get(name).map(str::trim).filter(|value| !value.is_empty());
     let stream = given("StreamUrl");
     if let Some(url) = stream {
@@ -173,10 +182,10 @@ fn mode(params: &Params, to: bool) -> Result<(), Refusal> {
         return Err(Refusal::invalid("StreamName may have 32 characters at most"));
     }
     match (to, given("Url"), stream) {
-        (true, None, None) => Ok(()),
-        (true, None, Some(_)) if given("StreamBegin").is_some() => Ok(()),
-        (false, Some(url), None) => flow(url),
-        (false, None, Some(_)) if given("StreamType") == Some("bidirectional") => Ok(()),
+        (true, None, None) => Ok(None),
+        (true, None, Some(_)) if given("StreamBegin").is_some() => Ok(None),
+        (false, Some(url), None) => flow(url).map(Some),
+        (false, None, Some(_)) if given("StreamType") == Some("bidirectional") => Ok(None),
         (false, None, Some(_)) => Err(Refusal::invalid("StreamType must be bidirectional")),
         (false, None, None) => Err(Refusal::invalid("One of To, Url and StreamUrl is mandatory")),
         _ => Err(Refusal::invalid("To, Url and StreamUrl exclude each other")),
@@ -184,7 +193,7 @@ fn mode(params: &Params, to: bool) -> Result<(), Refusal> {
 }
 
 /// `http://my.exotel.com/{sid}/exoml/start_voice/{app_id}`: only Exotel's own flows.
-fn flow(url: &str) -> Result<(), Refusal> {
+fn flow(url: &str) -> Result<String, Refusal> {
     let app_id = url::Url::parse(url).ok().filter(|url| {
         matches!(url.scheme(), "http" | "https")
             && matches!(url.host_str(), Some("my.exotel.com" | "my.exotel.in"))
@@ -195,7 +204,7 @@ fn flow(url: &str) -> Result<(), Refusal> {
             .map(|(_, id)| id.to_owned())
     });
     match app_id {
-        Some(id) if !id.is_empty() && id.chars().all(|c| c.is_ascii_digit()) => Ok(()),
+        Some(id) if !id.is_empty() && id.chars().all(|c| c.is_ascii_digit()) => Ok(id),
         _ => Err(Refusal::invalid(
             "Url must be http://my.exotel.com/{sid}/exoml/start_voice/{app_id}",
         )),
@@ -291,8 +300,13 @@ pub(super) fn validity(params: &Params) -> Result<Option<SignedDuration>, Refusa
     }
 }
 
-/// The call object with everything that was asked for.
-pub(super) fn call_node(core: &Core, call: &Call, exchange: &Exchange) -> Result<Node, Refusal> {
+/// The call object with everything that was asked for. `with_details`: `details=true` is heeded.
+pub(super) fn call_node(
+    core: &Core,
+    call: &Call,
+    exchange: &Exchange,
+    with_details: bool,
+) -> Result<Node, Refusal> {
     let presigned = validity(&exchange.params)?.and_then(|validity| {
         let id = call
             .recording_url
@@ -303,8 +317,12 @@ pub(super) fn call_node(core: &Core, call: &Call, exchange: &Exchange) -> Result
         let recording = core.read(|state| state.recordings.get(id).cloned())?;
         Some(recordings::presigned_url(core, &recording, validity))
     });
-    let details = exchange.params.get("details") == Some("true");
-    Ok(call.node(exchange.format == Format::Json, presigned, details))
+    Ok(call.node(Shape {
+        json: exchange.format == Format::Json,
+        details: with_details && exchange.params.get("details") == Some("true"),
+        presigned,
+        inbound_to_agent: core.options.inbound_to_agent,
+    }))
 }
 
 fn show(core: &Core, account: &Account, exchange: &Exchange, sid: &str) -> Outcome {
@@ -318,7 +336,7 @@ fn show(core: &Core, account: &Account, exchange: &Exchange, sid: &str) -> Outco
     match call {
         Some(call) => Ok(Answer::ok(Node::Object(vec![(
             "Call",
-            call_node(core, &call, exchange)?,
+            call_node(core, &call, exchange, true)?,
         )]))),
         None => Err(Refusal::new(
             StatusCode::NOT_FOUND,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use exotel_simulator::{CallScript, Options, Script};
+use exotel_simulator::{CallScript, Direction, Options, Script};
 use serde_json::Value;
 
 use crate::harness::{Api, CALLS, FOR_EVER, calls_done, fast, manual_clock, sid, start, within};
@@ -131,4 +131,70 @@ async fn without_dates_calls_older_than_31_days_are_left_out() {
     assert!(sids(&list(&api, &[]).await).is_empty());
     let dated = [("DateCreated", "gte:2026-10-01 00:00:00;lte:2026-10-02 00:00:00")];
     assert_eq!(sids(&list(&api, &dated).await), [sid(&old)]);
+}
+
+#[tokio::test]
+async fn details_are_added_when_asked_for_unless_that_is_switched_off() {
+    for list_details in [true, false] {
+        let (handle, api) = start(Options {
+            list_details,
+            ..fast()
+        })
+        .await;
+        api.call("+919811109999", &[]).await;
+        calls_done(&handle, 1).await;
+        let plain = list(&api, &[]).await;
+        assert_eq!(plain["Calls"][0].get("Details"), None);
+        let detailed = list(&api, &[("details", "true")]).await;
+        let legs = &detailed["Calls"][0]["Details"]["Legs"];
+        if list_details {
+            assert_eq!(detailed["Calls"][0]["Details"]["ConversationDuration"], 37);
+            assert_eq!(legs[1]["Leg"]["OnCallDuration"], 37);
+        } else {
+            assert_eq!(detailed["Calls"][0].get("Details"), None);
+        }
+        let first = detailed["Metadata"]["FirstPageUri"].as_str().unwrap();
+        assert!(first.contains("details=true"), "{first}");
+    }
+}
+
+#[tokio::test]
+async fn each_call_has_its_direction_and_its_flow() {
+    let (handle, api) = start(fast()).await;
+    let call = CallScript {
+        direction: Some(Direction::OutboundDial),
+        ..CallScript::default()
+    };
+    handle.script(Script {
+        to: Some("+919811109998".to_owned()),
+        call,
+        ..Script::default()
+    });
+    let dialled = sid(&api.call("+919811109998", &[]).await);
+    let placed = sid(&api.call("+919811109999", &[]).await);
+    let flow = [
+        ("From", "+919811109997"),
+        ("CallerId", "08045550100"),
+        ("Url", "http://my.exotel.com/acme1/exoml/start_voice/228040"),
+    ];
+    assert_eq!(
+        api.post(&format!("{CALLS}/connect.json"), &flow).await.status,
+        200
+    );
+    calls_done(&handle, 3).await;
+    let dial = list(&api, &[("Direction", "outbound-dial")]).await;
+    assert_eq!(sids(&dial), [dialled.clone()]);
+    assert_eq!(dial["Calls"][0]["Direction"], "outbound-dial");
+    let both = list(&api, &[("Direction", "outbound-api,outbound-dial")]).await;
+    assert_eq!(sids(&both).len(), 3);
+    let calls = handle.calls();
+    let view = |sid: &str| calls.iter().find(|call| call.sid == sid).unwrap();
+    assert_eq!(view(&dialled).direction, Direction::OutboundDial);
+    assert_eq!(view(&placed).agent.as_deref(), Some("09811100001"));
+    let flows: Vec<_> = calls.iter().filter(|call| call.flow_id.is_some()).collect();
+    assert_eq!(flows.len(), 1);
+    assert_eq!(
+        (flows[0].flow_id.as_deref(), flows[0].agent.as_deref()),
+        (Some("228040"), None)
+    );
 }
