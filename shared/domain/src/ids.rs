@@ -119,6 +119,10 @@ fn team_id(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
+fn alert_subject(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
+}
+
 fn provider_sid(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
@@ -130,6 +134,18 @@ sortable_id!(
 sortable_id!(
     /// An SMS of ours, from the moment somebody wanted it: `sms_01j…`.
     SmsId, "sms_", "SMS id", "sms_ and 26 lower-case ULID characters"
+);
+sortable_id!(
+    /// An alert, from the moment it was raised: `alert_01j…`.
+    AlertId, "alert_", "alert id", "alert_ and 26 lower-case ULID characters"
+);
+given_id!(
+    /// An alert rule, named in the code: `voice-connect`.
+    RuleId, "rule id", "1 to 64 letters, digits, _ or -", team_id
+);
+given_id!(
+    /// What an alert is about: an ExoPhone's sid, a lifecycle stage, or `account`.
+    AlertSubject, "alert subject", "1 to 64 visible ASCII characters without #", alert_subject
 );
 given_id!(
     /// A lead, named by the team's CRM.
@@ -147,6 +163,13 @@ given_id!(
     /// Exotel's id of an SMS (`SmsSid`).
     SmsSid, "SmsSid", "1 to 64 letters or digits", provider_sid
 );
+
+impl AlertSubject {
+    /// The account as a whole.
+    pub fn account() -> Self {
+        Self("account".to_owned())
+    }
+}
 
 /// Declares a locator: an id of ours and the lead whose item collection holds the row.
 macro_rules! locator {
