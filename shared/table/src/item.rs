@@ -30,6 +30,8 @@ pub(crate) enum Entity {
     Limit,
     Quota,
     Idempotency,
+    Alert,
+    OpenAlert,
 }
 
 impl Entity {
@@ -52,6 +54,8 @@ impl Entity {
             Entity::Limit => "limit",
             Entity::Quota => "quota",
             Entity::Idempotency => "idempotency",
+            Entity::Alert => "alert",
+            Entity::OpenAlert => "open_alert",
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
-    ids::{CallId, CallLocator, CallSid, LeadId, SmsId, SmsLocator, UserId},
+    ids::{AlertId, AlertSubject, CallId, CallLocator, CallSid, LeadId, RuleId, SmsId, SmsLocator, UserId},
     phone::PhoneNumber,
 };
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::Deserialize;
 
 /// Partition key of the table.
@@ -84,6 +84,8 @@ pub(crate) const LEAD: &str = "LEAD";
 pub(crate) const OPEN_CALLS: &str = "OPEN#CALL";
 /// Partition of SMS that are not final.
 pub(crate) const OPEN_MESSAGES: &str = "OPEN#SMS";
+/// Partition of alerts that have not recovered.
+pub(crate) const OPEN_ALERTS: &str = "ALERTS#OPEN";
 
 /// A lead's item collection.
 pub(crate) fn lead_partition(id: &LeadId) -> String {
@@ -297,4 +299,23 @@ pub(crate) fn open_call(locator: &CallLocator) -> Primary {
 /// The entry of an SMS that is not final.
 pub(crate) fn open_sms(locator: &SmsLocator) -> Primary {
     Primary::new(OPEN_MESSAGES, locator.to_string())
+}
+
+/// The entry of an alert that has not recovered: one for a rule and a subject.
+pub(crate) fn open_alert(rule: &RuleId, subject: &AlertSubject) -> Primary {
+    Primary::new(OPEN_ALERTS, format!("{rule}#{subject}"))
+}
+
+/// Partition of the alerts raised within the month (UTC) of a day.
+pub(crate) fn alerts_of_month(day: Date) -> String {
+    day.strftime("ALERTS#%Y-%m").to_string()
+}
+
+/// An alert among those of its month; the id tells when it was raised.
+pub(crate) fn alert(id: &AlertId) -> Primary {
+    let raised_at = id.created_at();
+    Primary::new(
+        alerts_of_month(TimeZone::UTC.to_datetime(raised_at).date()),
+        format!("{}#{id}", sortable(raised_at)),
+    )
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod alerts;
 pub mod call_records;
 pub mod calls;
 pub mod directory;

@@ -1,13 +1,14 @@
 //! Items of any kind, read back: from an export, or from the table's stream.
 
 use domain::{
+    alert::Alert,
     call::Call,
     directory::{Lead, User},
     sms::Sms,
 };
 
 use crate::{
-    HeldRecord, TableError, call_records, directory, events,
+    HeldRecord, TableError, alerts, call_records, directory, events,
     events::RawEvent,
     item::{self, Entity},
     keys,
@@ -29,6 +30,8 @@ pub enum Record {
     RawEvent(Box<RawEvent>),
     /// A call's record.
     CallRecord(Box<HeldRecord>),
+    /// An alert among those of its month; the entry of an open one is [`Record::Other`].
+    Alert(Box<Alert>),
     /// Anything else: places in lists, limits, a lead that is being erased.
     Other {
         /// Its `entity_type`, if it has one.
@@ -58,6 +61,8 @@ impl Record {
             return Ok(Record::RawEvent(Box::new(events::decode(item)?)));
         } else if is(Entity::CallRecord) {
             return Ok(Record::CallRecord(Box::new(call_records::decode(item)?)));
+        } else if is(Entity::Alert) {
+            return Ok(Record::Alert(Box::new(alerts::from_image(item)?)));
         }
         Ok(Record::Other { entity_type })
     }

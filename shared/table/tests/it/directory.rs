@@ -216,7 +216,7 @@ async fn an_export_holds_the_lead_its_calls_its_messages_and_its_raw_events() {
                     "sms"
                 }
                 Record::RawEvent(_) => "raw event",
-                Record::User(_) | Record::CallRecord(_) | Record::Other { .. } => "other",
+                Record::User(_) | Record::CallRecord(_) | Record::Alert(_) | Record::Other { .. } => "other",
             };
             *kinds.entry(kind).or_insert(0) += 1;
         }

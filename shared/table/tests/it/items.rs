@@ -1,11 +1,13 @@
 //! How every kind of item looks: whatever reads the table later reads these.
 
 use domain::{
+    alert::UNCONFIRMED_INTENTS,
     call::{Call, CallOrigin, CallReport, CallSource, CallState, LegStatus, Outcome, ReportSource},
     sms::{SmsReport, SmsState},
 };
 use table::{EventOwner, RawEvent, Record};
 
+use crate::alerts::raised;
 use crate::given::{at, call, lead, raw_event, sms, table, user};
 
 #[tokio::test]
@@ -58,6 +60,8 @@ async fn every_kind_of_item_looks_like_this() {
         ..raw_event(&placed, 2)
     };
     table.put_raw_event(&unknown).await.unwrap();
+    let alert = raised(&UNCONFIRMED_INTENTS, "account", at(4), 7);
+    table.raise_alert(&alert).await.unwrap();
 
     let answer = dynamo
         .client()
