@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod alerts;
 #[cfg(feature = "connect")]
 mod connect;
 #[cfg(feature = "directory")]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's own values")]
 
+mod alerts;
 mod database;
 mod exotel_model;
 mod limiter;
