@@ -12,8 +12,12 @@ pub(crate) enum Node {
     Text(String),
     /// A whole number.
     Int(i64),
+    /// True or false.
+    Bool(bool),
     /// Named values.
     Object(Vec<(&'static str, Node)>),
+    /// Values under names that only the data knows, such as sids. JSON only: they are no names of elements.
+    Keyed(Vec<(String, Node)>),
     /// Values in a row. In XML each is written where the array stands, so items are objects with one field
     /// that names them, or [`Node::Named`] gives them a name.
     List(Vec<Node>),
@@ -45,6 +49,8 @@ impl Node {
             Node::Null => {}
             Node::Text(text) => out.push_str(&escape(text.as_str())),
             Node::Int(number) => out.push_str(&number.to_string()),
+            Node::Bool(yes) => out.push_str(&yes.to_string()),
+            Node::Keyed(fields) => fields.iter().for_each(|(name, value)| element(name, value, out)),
             Node::Object(fields) => fields.iter().for_each(|(name, value)| element(name, value, out)),
             Node::List(items) => items.iter().for_each(|item| item.write_xml(out)),
             Node::Named(name, items) => items.iter().for_each(|item| element(name, item, out)),
@@ -80,12 +86,49 @@ impl From<i64> for Node {
     }
 }
 
+impl From<bool> for Node {
+    fn from(yes: bool) -> Self {
+        Node::Bool(yes)
+    }
+}
+
+impl From<serde_json::Value> for Node {
+    /// A number with a fraction becomes text: no answer of Exotel's has one.
+    fn from(value: serde_json::Value) -> Self {
+        use serde_json::Value;
+        match value {
+            Value::Null => Node::Null,
+            Value::Bool(yes) => Node::Bool(yes),
+            Value::Number(number) => match number.as_i64() {
+                Some(whole) => Node::Int(whole),
+                None => Node::Text(number.to_string()),
+            },
+            Value::String(text) => Node::Text(text),
+            Value::Array(items) => Node::List(items.into_iter().map(Node::from).collect()),
+            Value::Object(fields) => Node::Keyed(
+                fields
+                    .into_iter()
+                    .map(|(name, value)| (name, value.into()))
+                    .collect(),
+            ),
+        }
+    }
+}
+
 impl Serialize for Node {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Node::Null => serializer.serialize_unit(),
             Node::Text(text) => serializer.serialize_str(text),
             Node::Int(number) => serializer.serialize_i64(*number),
+            Node::Bool(yes) => serializer.serialize_bool(*yes),
+            Node::Keyed(fields) => {
+                let mut map = serializer.serialize_map(Some(fields.len()))?;
+                for (name, value) in fields {
+                    map.serialize_entry(name, value)?;
+                }
+                map.end()
+            }
             Node::Object(fields) => {
                 let mut map = serializer.serialize_map(Some(fields.len()))?;
                 for (name, value) in fields {

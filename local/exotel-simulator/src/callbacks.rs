@@ -219,6 +219,12 @@ fn flatten(fields: &[(&'static str, Node)]) -> Vec<(String, String)> {
             Node::Null => out.push((name, String::new())),
             Node::Text(text) => out.push((name, text.clone())),
             Node::Int(number) => out.push((name, number.to_string())),
+            Node::Bool(yes) => out.push((name, yes.to_string())),
+            Node::Keyed(fields) => {
+                fields
+                    .iter()
+                    .for_each(|(key, value)| walk(format!("{name}[{key}]"), value, out));
+            }
             Node::Object(fields) => {
                 fields
                     .iter()
@@ -246,8 +252,9 @@ pub(crate) fn with_literal_nulls(fields: &mut [(&'static str, Node)]) {
             Node::Null => *node = "null".into(),
             Node::Text(text) if text.is_empty() => *node = "null".into(),
             Node::Object(fields) => fields.iter_mut().for_each(|(_, value)| walk(value)),
+            Node::Keyed(fields) => fields.iter_mut().for_each(|(_, value)| walk(value)),
             Node::List(items) | Node::Named(_, items) => items.iter_mut().for_each(walk),
-            Node::Text(_) | Node::Int(_) => {}
+            Node::Text(_) | Node::Int(_) | Node::Bool(_) => {}
         }
     }
     fields.iter_mut().for_each(|(_, value)| walk(value));

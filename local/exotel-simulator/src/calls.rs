@@ -14,6 +14,9 @@ use crate::phone::Number;
 use crate::recordings::{self, Recording};
 use crate::scripts::{CallPlan, CallStatus, Direction, RecordingKind};
 
+/// The flow that an ExoPhone runs when nothing else is said.
+pub(crate) const DEFAULT_FLOW: &str = "228040";
+
 /// Where and how a call reports.
 #[derive(Debug, Clone)]
 pub(crate) struct StatusCallback {
@@ -42,6 +45,8 @@ pub(crate) struct Call {
     /// Second leg; inbound, the agent rung.
     pub(crate) to: Option<Number>,
     pub(crate) exophone: Number,
+    /// `PhoneNumberSid`: the number, unless its ExoPhone was given another.
+    pub(crate) exophone_sid: String,
     /// The flow that it runs, if it runs one.
     pub(crate) flow_id: Option<String>,
     pub(crate) created: Timestamp,
@@ -151,7 +156,7 @@ impl Call {
                 Node::maybe(self.listed_to(shape.inbound_to_agent).map(Number::as_str)),
             ),
             ("From", self.from.as_str().into()),
-            ("PhoneNumberSid", self.exophone.as_str().into()),
+            ("PhoneNumberSid", self.exophone_sid.as_str().into()),
             ("Status", self.status.as_str().into()),
             ("StartTime", ist::format(self.created).into()),
             ("EndTime", end_time),
@@ -247,7 +252,7 @@ impl Call {
             ("Status", self.status.as_str().into()),
             ("To", self.to.as_ref().map_or("", Number::as_str).into()),
             ("From", self.from.as_str().into()),
-            ("PhoneNumberSid", self.exophone.as_str().into()),
+            ("PhoneNumberSid", self.exophone_sid.as_str().into()),
             ("StartTime", ist::format(self.created).into()),
             ("EndTime", end_time.into()),
             (
@@ -463,6 +468,7 @@ impl Call {
             from: number("09811100001"),
             to: Some(number("09811109876")),
             exophone: number("08045550100"),
+            exophone_sid: "08045550100".to_owned(),
             flow_id: None,
             created,
             updated: created,

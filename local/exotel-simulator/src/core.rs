@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::call_store::CallStore;
 use crate::callbacks::HttpClient;
 use crate::draw::Dice;
+use crate::exophones::{self, ExophoneView};
 use crate::faults::{ApiFault, Faults, Operation};
 use crate::journal::{Callback, Dial, Event, Journal, Request};
 use crate::messages::Message;
@@ -41,6 +42,8 @@ pub(crate) struct State {
     pub(crate) calls: CallStore,
     pub(crate) messages: HashMap<String, Message>,
     pub(crate) recordings: HashMap<String, Recording>,
+    /// Of all accounts, in the order in which they appeared.
+    pub(crate) exophones: Vec<ExophoneView>,
     pub(crate) scripts: Vec<Script>,
     pub(crate) faults: Faults,
     pub(crate) windows: HashMap<(String, Budget), Window>,
@@ -53,16 +56,21 @@ pub(crate) struct State {
 pub(crate) enum Budget {
     Voice,
     Sms,
+    Exophones,
 }
 
 impl Core {
     pub(crate) fn new(options: Options, origin: String, seed: u64) -> Shared {
+        let state = State {
+            exophones: exophones::configured(&options),
+            ..State::default()
+        };
         Arc::new(Self {
             options,
             origin,
             dice: Dice { seed },
             client: crate::callbacks::http_client(),
-            state: Mutex::default(),
+            state: Mutex::new(state),
             changed: watch::Sender::new(()),
             stopped: watch::Sender::new(false),
         })
@@ -193,6 +201,7 @@ impl Core {
         let limit = match budget {
             Budget::Voice => self.options.voice_limit,
             Budget::Sms => self.options.sms_limit,
+            Budget::Exophones => self.options.exophone_limit,
         };
         let length = i64::try_from(self.options.window_ms).unwrap_or(i64::MAX);
         Window::new(limit, SignedDuration::from_millis(length))
@@ -242,6 +251,7 @@ impl Core {
             *state = State {
                 journal,
                 counts,
+                exophones: exophones::configured(&self.options),
                 ..State::default()
             };
         });

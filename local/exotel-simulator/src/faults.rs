@@ -91,6 +91,10 @@ pub enum Operation {
     SmsDetails,
     /// `GET Numbers/{number}`.
     Numbers,
+    /// `GET IncomingPhoneNumbers` of v1 and v2_beta, `GET incoming-phone-numbers` of v2.
+    ExophoneList,
+    /// The same for one ExoPhone.
+    ExophoneDetails,
     /// A recording.
     Recording,
     /// Anything else.
@@ -104,6 +108,11 @@ impl Operation {
             self,
             Operation::Connect | Operation::CallDetails | Operation::CallList
         )
+    }
+
+    /// Whether it counts against the budget for ExoPhones.
+    pub(crate) fn is_exophones(self) -> bool {
+        matches!(self, Operation::ExophoneList | Operation::ExophoneDetails)
     }
 }
 

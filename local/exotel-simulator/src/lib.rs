@@ -8,6 +8,7 @@ mod calls;
 mod core;
 mod draw;
 mod error;
+mod exophones;
 mod faults;
 mod ist;
 mod journal;
@@ -29,6 +30,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 
 pub use crate::error::Error;
+pub use crate::exophones::{Connectivity, ExophoneHealth, ExophoneView};
 pub use crate::faults::{ApiFault, ApiRule, CallbackFault, CallbackRule, Faults, Operation};
 pub use crate::journal::{Callback, Dial, Entry, Event, Params, Request};
 pub use crate::options::{Account, BodyForm, Clock, Options, Timings};
@@ -184,6 +186,20 @@ impl Handle {
     /// Says which way the next calls or messages go, as `POST /_sim/scripts` does.
     pub fn script(&self, script: Script) {
         self.core.change(|state| state.scripts.push(script));
+    }
+
+    /// The ExoPhones of all accounts and how each is doing.
+    pub fn exophones(&self) -> Vec<ExophoneView> {
+        self.core.read(|state| state.exophones.clone())
+    }
+
+    /// Says how ExoPhones are doing, as `POST /_sim/exophones` does: all of those named, or none.
+    ///
+    /// # Errors
+    ///
+    /// In words, when one names no ExoPhone of its account, no account, or no number.
+    pub fn set_exophones(&self, health: Vec<ExophoneHealth>) -> Result<(), String> {
+        self.core.set_exophones(health)
     }
 
     /// Replaces the faults switched on, as `PUT /_sim/faults` does.

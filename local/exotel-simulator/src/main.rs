@@ -41,7 +41,8 @@ struct Cli {
     #[arg(long, default_value = "simtoken")]
     token: SecretString,
 
-    /// ExoPhone of the account; several are possible. Without any, every valid number will do as CallerId.
+    /// ExoPhone of the account; several are possible. Without any, every valid number will do as CallerId, and the
+    /// account's lists hold those that POST /_sim/exophones named.
     #[arg(long, value_name = "NUMBER")]
     exophone: Vec<String>,
 
@@ -105,6 +106,10 @@ struct Cli {
     #[arg(long)]
     sms_limit_as_429: bool,
 
+    /// Requests for ExoPhones admitted in any 60 seconds; 429 beyond. They do not count as voice.
+    #[arg(long, default_value_t = 200)]
+    exophone_limit: usize,
+
     /// Send every callback in this form, whatever was asked for.
     #[arg(long)]
     force_form: Option<Form>,
@@ -128,6 +133,10 @@ struct Cli {
     /// Give the agent rung as To of an inbound call in details and list, instead of the ExoPhone called.
     #[arg(long)]
     inbound_to_agent: bool,
+
+    /// Answer v2 requests for ExoPhones with the data alone, instead of in response.data of the envelope.
+    #[arg(long)]
+    exophones_at_top: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -166,6 +175,7 @@ impl Cli {
             voice_limit: self.voice_limit,
             sms_limit: self.sms_limit,
             sms_limit_as_429: self.sms_limit_as_429,
+            exophone_limit: self.exophone_limit,
             force_form: self.force_form.map(|form| match form {
                 Form::Multipart => BodyForm::Multipart,
                 Form::Urlencoded => BodyForm::Urlencoded,
@@ -176,6 +186,7 @@ impl Cli {
             events_without_to: self.events_without_to,
             list_details: !self.no_list_details,
             inbound_to_agent: self.inbound_to_agent,
+            exophones_at_top: self.exophones_at_top,
             ..Options::default()
         };
         let timings = &mut options.timings;

@@ -16,7 +16,8 @@ pub struct Account {
     pub key: String,
     /// API token, its password.
     pub token: SecretString,
-    /// Numbers of the account, for `CallerId` and SMS `From`; empty accepts every valid number.
+    /// Numbers of the account, for `CallerId` and SMS `From`; empty accepts every valid number, and the lists of
+    /// ExoPhones then hold those whose health was set.
     pub exophones: Vec<String>,
     /// SMS sender ids (headers); empty accepts every well-formed one.
     pub sender_ids: Vec<String>,
@@ -116,6 +117,8 @@ pub struct Options {
     pub sms_limit: usize,
     /// Refuse SMS posts over the limit with 429 and 40402 instead of 503 and 40405.
     pub sms_limit_as_429: bool,
+    /// Requests for ExoPhones admitted in any window (429 beyond); they do not count as voice.
+    pub exophone_limit: usize,
     /// Length of that window, in real milliseconds: Exotel's is a minute.
     pub window_ms: u64,
     /// Send every callback in this form, whatever was asked for.
@@ -134,6 +137,8 @@ pub struct Options {
     pub list_details: bool,
     /// `To` of an inbound call in details and list is the agent rung instead of the ExoPhone called.
     pub inbound_to_agent: bool,
+    /// Answer v2 requests for ExoPhones with the data alone, instead of in `response.data` of the v2 envelope.
+    pub exophones_at_top: bool,
     /// How long a callback may take to be answered, in real milliseconds.
     pub callback_timeout_ms: u64,
     /// Entries kept in the journal; the oldest go first.
@@ -154,6 +159,7 @@ impl Default for Options {
             voice_limit: 200,
             sms_limit: 200,
             sms_limit_as_429: false,
+            exophone_limit: 200,
             window_ms: 60_000,
             force_form: None,
             default_form: BodyForm::Multipart,
@@ -162,6 +168,7 @@ impl Default for Options {
             events_without_to: false,
             list_details: true,
             inbound_to_agent: false,
+            exophones_at_top: false,
             callback_timeout_ms: 15_000,
             journal_limit: 100_000,
             clock: Arc::new(Timestamp::now),

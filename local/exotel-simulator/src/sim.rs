@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::core::Shared;
+use crate::exophones::{ExophoneHealth, ExophoneView};
 use crate::faults::Faults;
 use crate::journal::Entry;
 use crate::scripts::Script;
@@ -40,6 +41,7 @@ pub(crate) fn routes() -> Router<Shared> {
             "/_sim/faults",
             get(faults).post(add_faults).put(set_faults).delete(clear_faults),
         )
+        .route("/_sim/exophones", get(exophones).post(set_exophones))
         .route("/_sim/reset", post(reset))
         .route(
             "/_sim/{*unknown}",
@@ -92,7 +94,7 @@ async fn scripts(State(core): State<Shared>) -> Json<Vec<Script>> {
     Json(core.read(|state| state.scripts.clone()))
 }
 
-/// One script or an array of them.
+/// One object or an array of them.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum OneOrMore {
@@ -100,19 +102,27 @@ enum OneOrMore {
     More(Vec<serde_json::Value>),
 }
 
-async fn add_scripts(State(core): State<Shared>, body: Bytes) -> Response {
-    let values = match read::<OneOrMore>(&body) {
-        Ok(OneOrMore::One(script)) => vec![serde_json::Value::Object(script)],
-        Ok(OneOrMore::More(scripts)) => scripts,
-        Err(refusal) => return *refusal,
+/// One or more of `T`; `what` names it in the refusal.
+fn read_some<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<Vec<T>, Box<Response>> {
+    let values = match read::<OneOrMore>(body)? {
+        OneOrMore::One(one) => vec![serde_json::Value::Object(one)],
+        OneOrMore::More(more) => more,
     };
-    let scripts: Result<Vec<Script>, _> = values.into_iter().map(serde_json::from_value).collect();
-    match scripts {
+    values
+        .into_iter()
+        .map(|value| {
+            serde_json::from_value(value).map_err(|err| Box::new(problem(&format!("no {what}: {err}"))))
+        })
+        .collect()
+}
+
+async fn add_scripts(State(core): State<Shared>, body: Bytes) -> Response {
+    match read_some::<Script>(&body, "script") {
         Ok(scripts) => {
             core.change(|state| state.scripts.extend(scripts));
             StatusCode::NO_CONTENT.into_response()
         }
-        Err(err) => problem(&format!("no script: {err}")),
+        Err(refusal) => *refusal,
     }
 }
 
@@ -154,13 +164,28 @@ async fn clear_faults(State(core): State<Shared>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
+async fn exophones(State(core): State<Shared>) -> Json<Vec<ExophoneView>> {
+    Json(core.read(|state| state.exophones.clone()))
+}
+
+async fn set_exophones(State(core): State<Shared>, body: Bytes) -> Response {
+    let health = match read_some::<ExophoneHealth>(&body, "health of an ExoPhone") {
+        Ok(health) => health,
+        Err(refusal) => return *refusal,
+    };
+    match core.set_exophones(health) {
+        Ok(()) => exophones(State(core)).await.into_response(),
+        Err(error) => problem(&error),
+    }
+}
+
 async fn reset(State(core): State<Shared>) -> StatusCode {
     core.reset();
     StatusCode::NO_CONTENT
 }
 
 async fn unknown() -> Response {
-    let paths = "health, journal, calls, messages, rate, scripts, faults, reset";
+    let paths = "health, journal, calls, messages, rate, scripts, faults, exophones, reset";
     (
         StatusCode::NOT_FOUND,
         Json(json!({"error": format!("nothing here; under /_sim there are {paths}")})),

@@ -84,6 +84,8 @@ pub struct RateView {
     pub voice: Figures,
     /// SMS posts.
     pub sms: Figures,
+    /// Requests for ExoPhones.
+    pub exophones: Figures,
 }
 
 impl From<&Call> for CallView {
@@ -165,6 +167,7 @@ pub(crate) fn rates(core: &Core) -> BTreeMap<String, RateView> {
                 RateView {
                     voice: figures(sid, Budget::Voice),
                     sms: figures(sid, Budget::Sms),
+                    exophones: figures(sid, Budget::Exophones),
                 },
             )
         })

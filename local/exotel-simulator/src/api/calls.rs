@@ -76,6 +76,7 @@ fn place(core: &Shared, account: &Account, exchange: &Exchange) -> Outcome {
         direction: plan.direction,
         from: wish.from,
         to: wish.to,
+        exophone_sid: core.exophone_sid(&account.sid, &wish.exophone),
         exophone: wish.exophone,
         flow_id: wish.flow_id,
         created: now,

@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 mod call_list;
 mod calls;
+mod exophones;
 mod form;
 mod numbers;
 mod sms;
@@ -33,6 +34,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .merge(call_list::routes())
         .merge(sms::routes())
         .merge(numbers::routes())
+        .merge(exophones::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
 }
@@ -48,6 +50,13 @@ pub(crate) enum Format {
 #[derive(Debug, Clone)]
 struct SentPath(String);
 
+/// Whether a path's answers are JSON by nature: everything after v1.
+fn is_json_only(path: &str) -> bool {
+    ["/v2/", "/v2_beta/", "/v3/"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
+}
+
 /// Takes the `.json` off a path of the API, so that routes need not know of it.
 pub(crate) fn strip_suffix<B>(mut request: http::Request<B>) -> http::Request<B> {
     let sent = request.uri().path().to_owned();
@@ -55,12 +64,11 @@ pub(crate) fn strip_suffix<B>(mut request: http::Request<B>) -> http::Request<B>
         .strip_suffix(".json")
         .filter(|_| sent.starts_with("/v1/"))
         .map(str::to_owned);
+    let json = stripped.is_some() || is_json_only(&sent);
     request.extensions_mut().insert(SentPath(sent));
-    request.extensions_mut().insert(if stripped.is_some() {
-        Format::Json
-    } else {
-        Format::Xml
-    });
+    request
+        .extensions_mut()
+        .insert(if json { Format::Json } else { Format::Xml });
     if let Some(path) = stripped {
         let path_and_query = match request.uri().query() {
             Some(query) => format!("{path}?{query}"),
@@ -80,6 +88,7 @@ pub(crate) fn strip_suffix<B>(mut request: http::Request<B>) -> http::Request<B>
 pub(crate) struct Exchange {
     /// Its entry in the journal.
     pub(crate) id: u64,
+    method: http::Method,
     /// The path without `.json`.
     pub(crate) path: String,
     /// Query and body together.
@@ -144,6 +153,7 @@ impl FromRequest<Shared> for Exchange {
         }));
         Ok(Self {
             id,
+            method: parts.method.clone(),
             path: parts.uri.path().to_owned(),
             params,
             empty_body,
@@ -223,6 +233,40 @@ impl Refusal {
         Node::Object(vec![("RestException", Node::Object(fields))])
     }
 
+    /// The same in words of v2 and v3: `response` of their envelope.
+    fn v2_response(&self) -> Node {
+        let status = i64::from(self.status.as_u16());
+        let code = match self.code {
+            // v1's own, beyond all codes of v2.
+            Some(34_001 | 34_010) => 1_010,
+            Some(code) if code < 30_000 => code,
+            _ => match self.status {
+                StatusCode::BAD_REQUEST => 1_002,
+                StatusCode::INTERNAL_SERVER_ERROR => 1_100,
+                _ => status,
+            },
+        };
+        let message = match code {
+            1_001 => "Mandatory parameter missing",
+            1_002 => "Invalid parameter",
+            1_010 => "Authorization failed",
+            _ => self.status.canonical_reason().unwrap_or_default(),
+        };
+        Node::Object(vec![
+            ("code", status.into()),
+            (
+                "error_data",
+                Node::Object(vec![
+                    ("code", code.into()),
+                    ("message", message.into()),
+                    ("description", self.message.as_str().into()),
+                ]),
+            ),
+            ("status", "failure".into()),
+            ("data", Node::Null),
+        ])
+    }
+
     /// The refusal that a fault stands for; `None` for faults that have no such body.
     fn of_fault(fault: ApiFault, operation: Operation, lead: Option<&str>) -> Option<Self> {
         let sms = matches!(operation, Operation::SmsSend | Operation::SmsDetails);
@@ -287,10 +331,43 @@ impl Refusal {
     }
 }
 
+/// An item of a v2 answer that went well.
+pub(crate) fn success(data: Node) -> Node {
+    Node::Object(vec![
+        ("code", i64::from(StatusCode::OK.as_u16()).into()),
+        ("error_data", Node::Null),
+        ("status", "success".into()),
+        ("data", data),
+    ])
+}
+
 /// What a handler makes of an admitted request.
 pub(crate) type Outcome = Result<Answer, Refusal>;
 
 impl Exchange {
+    /// Whether answers and refusals come in the envelope of v2.
+    fn has_envelope(&self) -> bool {
+        self.path.starts_with("/v2/") || self.path.starts_with("/v3/")
+    }
+
+    /// The fields before `response` in the envelope of v2.
+    pub(crate) fn envelope(&self, core: &Core, status: StatusCode) -> Vec<(&'static str, Node)> {
+        let request_id = core.dice.signature(&format!("request {}", self.id))[..32].to_owned();
+        vec![
+            ("request_id", request_id.into()),
+            ("method", self.method.as_str().into()),
+            ("http_code", i64::from(status.as_u16()).into()),
+        ]
+    }
+
+    /// A 200 in the envelope of v2.
+    pub(crate) fn enveloped(&self, core: &Core, metadata: Option<Node>, response: Node) -> Answer {
+        let mut fields = self.envelope(core, StatusCode::OK);
+        fields.extend(metadata.map(|metadata| ("metadata", metadata)));
+        fields.push(("response", response));
+        Answer::ok(Node::Object(fields))
+    }
+
     /// The account that the path names.
     fn account_in_path(&self) -> &str {
         self.path.split('/').nth(3).unwrap_or_default()
@@ -365,6 +442,13 @@ impl Exchange {
                 "Too many requests",
             ));
         }
+        if operation.is_exophones() && !core.admit(&account.sid, Budget::Exophones) {
+            return Err(Refusal::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                None,
+                "Too many requests",
+            ));
+        }
         if operation == Operation::SmsSend && !core.admit(&account.sid, Budget::Sms) {
             return Err(if core.options.sms_limit_as_429 {
                 Refusal::new(
@@ -402,6 +486,11 @@ impl Exchange {
     fn reply(&self, core: &Core, outcome: Outcome) -> Response {
         let (status, content, sid) = match outcome {
             Ok(answer) => (answer.status, answer.content, answer.sid),
+            Err(refusal) if self.has_envelope() => {
+                let mut fields = self.envelope(core, refusal.status);
+                fields.push(("response", refusal.v2_response()));
+                (refusal.status, Content::Tree(Node::Object(fields)), None)
+            }
             Err(refusal) => (refusal.status, Content::Tree(refusal.tree()), None),
         };
         self.answered(core, status);

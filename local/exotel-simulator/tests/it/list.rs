@@ -183,7 +183,7 @@ async fn each_call_has_its_direction_and_its_flow() {
     );
     calls_done(&handle, 3).await;
     let dial = list(&api, &[("Direction", "outbound-dial")]).await;
-    assert_eq!(sids(&dial), [dialled.clone()]);
+    assert_eq!(sids(&dial), [dialled.as_str()]);
     assert_eq!(dial["Calls"][0]["Direction"], "outbound-dial");
     let both = list(&api, &[("Direction", "outbound-api,outbound-dial")]).await;
     assert_eq!(sids(&both).len(), 3);

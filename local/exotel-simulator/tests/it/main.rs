@@ -9,6 +9,7 @@ mod access;
 mod callbacks;
 mod connect;
 mod details;
+mod exophones;
 mod faults;
 mod harness;
 mod list;
