@@ -1,8 +1,11 @@
 //! An answer's body as a tree: JSON as it is, XML (`TwilioResponse`) as the JSON it would have been.
 
+use std::fmt;
+
 use quick_xml::Reader;
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::Event;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Deeper than any answer of Exotel's; a hostile one must not exhaust the stack when its tree is dropped.
@@ -37,16 +40,49 @@ impl Answer {
     }
 }
 
-/// The items of a list: an array, `{"Call": [...]}` inside it as XML has it, or a single item.
+/// The items of a list: an array, `{"Call": [...]}` inside it as XML has it, or a single item. What is no list is one
+/// item too: it is for its reader to say what is wrong with it.
 pub(crate) fn items<'a>(list: &'a Value, element: &str) -> Vec<&'a Value> {
     match list {
         Value::Array(items) => items.iter().collect(),
+        Value::Object(fields) if fields.is_empty() => Vec::new(),
         Value::Object(fields) => match fields.get(element) {
             Some(Value::Array(items)) => items.iter().collect(),
             Some(item) => vec![item],
-            None => Vec::new(),
+            None => vec![list],
         },
-        _ => Vec::new(),
+        Value::Null => Vec::new(),
+        Value::String(text) if text.trim().is_empty() => Vec::new(),
+        _ => vec![list],
+    }
+}
+
+/// An entry of a list that names no call, or no ExoPhone, and is left out of it.
+///
+/// The rest of the page is good. Whoever reads pages to the end keeps this, so that nothing is lost.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadableEntry {
+    /// The entry as JSON text (of an XML answer, as the JSON it would have been). Holds phone numbers.
+    pub raw: String,
+    /// What is wrong with it, without any of its values.
+    pub problem: String,
+}
+
+impl UnreadableEntry {
+    pub(crate) fn new(entry: &Value, problem: impl fmt::Display) -> Self {
+        Self {
+            raw: entry.to_string(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+impl fmt::Debug for UnreadableEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnreadableEntry")
+            .field("raw", &format_args!("<{} bytes>", self.raw.len()))
+            .field("problem", &self.problem)
+            .finish()
     }
 }
 

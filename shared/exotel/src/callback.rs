@@ -1,6 +1,7 @@
-//! Status callbacks: what Exotel POSTs when a call or an SMS changes, in every body form it uses.
+//! What Exotel sends by itself: status callbacks of calls and SMS in every body form it uses, what a Passthru applet tells
+//! in the middle of a flow, and HeartBeats.
 //!
-//! A callback needs a sid and a status; everything else may be missing. Exotel documents no signature and no order:
+//! A status callback needs a sid and a status, a Passthru a sid, a HeartBeat a status; everything else may be missing. Exotel documents no signature and no order:
 //! who sent a callback, whether it is a duplicate and whether it is stale is for the receiver to settle
 //! ([`CallStatusCallback::event_key`] helps with duplicates).
 
@@ -8,12 +9,16 @@ mod body;
 #[cfg(feature = "test-builders")]
 mod builders;
 mod call;
+mod heartbeat;
+mod passthru;
 mod sms;
 
 pub use self::body::BodyForm;
 #[cfg(feature = "test-builders")]
-pub use self::builders::CallbackBody;
+pub use self::builders::{CallbackBody, HeartbeatNesting};
 pub use self::call::{CallStatusCallback, Leg};
+pub use self::heartbeat::HeartbeatCallback;
+pub use self::passthru::{PassthruCall, PassthruLeg};
 pub use self::sms::SmsStatusCallback;
 
 /// Why a body is no callback.
@@ -44,6 +49,12 @@ pub enum CallbackError {
         field: &'static str,
         /// Why not.
         source: crate::InvalidSid,
+    },
+    /// It lacks what it cannot be without.
+    #[error("the callback has no {field}")]
+    MissingField {
+        /// Exotel's name of it.
+        field: &'static str,
     },
     /// It is about a known call or SMS but gives no status.
     #[error("the callback about {sid} has no Status")]

@@ -85,7 +85,7 @@ impl Call {
             start_time: fields.time("StartTime"),
             end_time: fields.time("EndTime"),
             duration_secs: fields.count("Duration"),
-            price: fields.owned("Price"),
+            price: fields.decimal("Price"),
             direction: fields.text("Direction").map(Direction::from_wire),
             answered_by: fields.text("AnsweredBy").map(AnsweredBy::from_wire),
             forwarded_from: fields.phone("ForwardedFrom"),

@@ -14,7 +14,7 @@ use url::{Host, Url};
 
 use crate::answer::Answer;
 use crate::error::{Error, classify};
-use crate::request::Request;
+use crate::request::{Api, Request};
 
 /// Base URL of the Singapore cluster.
 pub const SINGAPORE: &str = "https://api.exotel.com";
@@ -54,6 +54,7 @@ impl fmt::Debug for Credentials {
 pub struct Client {
     http: reqwest::Client,
     base_url: Url,
+    ccm_url: Url,
     credentials: Credentials,
     timeout: Duration,
 }
@@ -70,25 +71,7 @@ impl Client {
     /// [`Error::InvalidSettings`] if `base_url` is no such origin or a credential is empty.
     pub fn new(http: reqwest::Client, base_url: Url, credentials: Credentials) -> Result<Self, Error> {
         let invalid = |setting, problem| Err(Error::InvalidSettings { setting, problem });
-        let loopback = match base_url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => return invalid("the base URL", "has no host"),
-        };
-        if !(base_url.scheme() == "https" || base_url.scheme() == "http" && loopback) {
-            return invalid(
-                "the base URL",
-                "must be https (http on loopback only): credentials go there",
-            );
-        }
-        let origin = base_url.path() == "/" && base_url.query().is_none() && base_url.fragment().is_none();
-        if !origin || !base_url.username().is_empty() || base_url.password().is_some() {
-            return invalid(
-                "the base URL",
-                "must be an origin such as https://api.exotel.com, nothing before or behind",
-            );
-        }
+        check_origin("the base URL", &base_url)?;
         if credentials.account_sid.trim().is_empty() || matches!(credentials.account_sid.as_str(), "." | "..")
         {
             return invalid("the account sid", "is missing");
@@ -103,6 +86,7 @@ impl Client {
         }
         Ok(Self {
             http,
+            ccm_url: ccm_of(&base_url),
             base_url,
             credentials,
             timeout: DEFAULT_TIMEOUT,
@@ -113,6 +97,19 @@ impl Client {
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// The same client with another origin for [CCM](crate::Api::Ccm) than the one that goes with the base URL:
+    /// `ccm-api.exotel.com` with `api.exotel.com`, `ccm-api.in.exotel.com` with `api.in.exotel.com`, and any other
+    /// origin itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidSettings`] if `ccm_url` is no origin that credentials may go to, as for [`Client::new`].
+    pub fn with_ccm_url(mut self, ccm_url: Url) -> Result<Self, Error> {
+        check_origin("the CCM URL", &ccm_url)?;
+        self.ccm_url = ccm_url;
+        Ok(self)
     }
 
     /// The account that requests are for.
@@ -181,11 +178,16 @@ impl Client {
     }
 
     fn url_of<R: Request>(&self, request: &R) -> Url {
-        let mut url = self.base_url.clone();
+        let api = request.api();
+        let mut url = match api {
+            Api::Ccm => self.ccm_url.clone(),
+            Api::V1 | Api::V2Beta | Api::V2 => self.base_url.clone(),
+        };
         url.path_segments_mut()
             .expect("http and https URLs have paths")
             .clear()
-            .extend(["v1", "Accounts", &self.credentials.account_sid])
+            .extend(api.root())
+            .push(&self.credentials.account_sid)
             .extend(request.path());
         let query = request.query();
         if !query.is_empty() {
@@ -193,6 +195,36 @@ impl Client {
         }
         url
     }
+}
+
+/// Refuses a URL that is no origin, or that credentials must not go to.
+fn check_origin(setting: &'static str, url: &Url) -> Result<(), Error> {
+    let invalid = |problem| Err(Error::InvalidSettings { setting, problem });
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => return invalid("has no host"),
+    };
+    if !(url.scheme() == "https" || url.scheme() == "http" && loopback) {
+        return invalid("must be https (http on loopback only): credentials go there");
+    }
+    let origin = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !origin || !url.username().is_empty() || url.password().is_some() {
+        return invalid("must be an origin such as https://api.exotel.com, nothing before or behind");
+    }
+    Ok(())
+}
+
+/// The CCM origin of a cluster. An origin that is none of Exotel's is a stand-in for all of its hosts.
+fn ccm_of(base_url: &Url) -> Url {
+    let mut ccm_url = base_url.clone();
+    let host = base_url.host_str().unwrap_or_default();
+    if host.starts_with("api.") && host.ends_with(".exotel.com") {
+        let set = ccm_url.set_host(Some(&format!("ccm-{host}")));
+        debug_assert!(set.is_ok(), "a host with a longer name is a host");
+    }
+    ccm_url
 }
 
 /// A body that leaves a mark when it is first asked for, which is once a connection is there to write to.
@@ -266,6 +298,31 @@ mod tests {
             "file:///etc",
         ] {
             assert!(client(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn ccm_is_where_the_cluster_has_it() {
+        for (base_url, ccm_url) in [
+            (SINGAPORE, "https://ccm-api.exotel.com/"),
+            (MUMBAI, "https://ccm-api.in.exotel.com/"),
+            ("http://127.0.0.1:4010", "http://127.0.0.1:4010/"),
+            ("https://exotel.example.in", "https://exotel.example.in/"),
+        ] {
+            assert_eq!(client(base_url).unwrap().ccm_url.as_str(), ccm_url);
+        }
+        let moved = client(MUMBAI)
+            .unwrap()
+            .with_ccm_url("http://127.0.0.1:4011".parse().unwrap());
+        assert_eq!(moved.unwrap().ccm_url.as_str(), "http://127.0.0.1:4011/");
+        for url in ["http://ccm-api.exotel.com", "https://ccm-api.exotel.com/v2"] {
+            assert!(
+                client(MUMBAI)
+                    .unwrap()
+                    .with_ccm_url(url.parse().unwrap())
+                    .is_err(),
+                "{url}"
+            );
         }
     }
 

@@ -132,7 +132,7 @@ impl Error {
 pub struct Refusal {
     /// HTTP status; for one item of a bulk answer, the item's own.
     pub status: u16,
-    /// Exotel's own code such as 34010 or 40001; voice often gives none.
+    /// Exotel's own code such as 34010 or 40001, or 1010 on v2; voice v1 often gives none.
     pub code: Option<String>,
     /// Exotel's words, phone numbers masked to the last four digits. None if the body was not Exotel's.
     pub message: Option<String>,
@@ -215,10 +215,12 @@ impl fmt::Display for Reason {
 
 /// Says what an answer means for the request, from its status and body alone.
 ///
-/// `Ok` for 2xx, unless the body is a `RestException`. A 5xx is a clear refusal only as 503 in Exotel's own words;
-/// everything that is neither success nor clear is [`Error::Unconfirmed`].
+/// `Ok` for 2xx, unless the body is a refusal: v1's `RestException`, or v2's envelope with `error_data`. A 5xx is a clear
+/// refusal only as 503 in Exotel's own words; everything that is neither success nor clear is [`Error::Unconfirmed`].
 pub fn classify(status: u16, body: &[u8]) -> Result<(), Error> {
-    let exception = read_tree(body).as_ref().and_then(rest_exception);
+    let exception = read_tree(body)
+        .as_ref()
+        .and_then(|answer| rest_exception(answer).or_else(|| v2_failure(answer)));
     let success = (200..300).contains(&status);
     let Some(exception) = exception else {
         return if success {
@@ -279,6 +281,49 @@ pub(crate) fn rest_exception(answer: &Value) -> Option<Fields> {
     (alone && fields.any(&["Status", "Message", "Code"]).is_some()).then_some(fields)
 }
 
+/// The failure that a v2 envelope is about, under the names that v1 gives its parts. An envelope with several items is a
+/// failure only if all of them are; its words are then the first's.
+fn v2_failure(answer: &Value) -> Option<Fields> {
+    let response = answer.get("response")?;
+    let items = match response {
+        Value::Array(items) => items.iter().collect(),
+        item => vec![item],
+    };
+    let failed = |item: &&Value| {
+        let says = |word: &str| word.eq_ignore_ascii_case("failure");
+        item["error_data"].is_object() || item["status"].as_str().is_some_and(says)
+    };
+    if !items.iter().all(failed) {
+        return None;
+    }
+    let first = Fields::from_json(items.first()?);
+    let outer = Fields::from_json(&serde_json::json!({"http_code": answer.get("http_code")}));
+    // An item may hold its code of Exotel's where another holds an HTTP status.
+    let refusal_status = |status: &u32| (300..600).contains(status);
+    let status = first
+        .count("code")
+        .filter(refusal_status)
+        .or_else(|| outer.count("http_code"));
+    let message = match (
+        first.text("error_data[message]"),
+        first.text("error_data[description]"),
+    ) {
+        (Some(message), Some(description)) if message != description => {
+            Some(format!("{message}: {description}"))
+        }
+        (message, description) => message.or(description).map(str::to_owned),
+    };
+    let mut failure = Fields::default();
+    for (name, value) in [
+        ("Status", status.map(|status| status.to_string())),
+        ("Code", first.owned("error_data[code]")),
+        ("Message", message),
+    ] {
+        failure.insert(name, &value.unwrap_or_default());
+    }
+    Some(failure)
+}
+
 impl Refusal {
     pub(crate) fn from_exception(status: u16, exception: &Fields) -> Self {
         let code = exception.owned("Code");
@@ -305,17 +350,21 @@ impl Refusal {
     }
 }
 
-/// Codes before words before status: voice gives no code where SMS does, and 403 means many things.
+/// Codes before words before status: voice gives no code where SMS does, and 403 means many things. The codes of v2 have
+/// four digits, or five that begin with 10; no code of v1 looks like that.
 fn reason(status: u16, code: Option<&str>, message: &str) -> Reason {
     match code {
-        Some("34001" | "34010") => return Reason::Credentials,
+        Some("34001" | "34010" | "1010") => return Reason::Credentials,
         Some("34009" | "40002") => return Reason::Account,
-        Some("40000" | "340030") => return Reason::Kyc,
+        Some("40000" | "340030" | "10814") => return Reason::Kyc,
         Some("40001") => return Reason::Balance,
         Some("40003") => return Reason::NotEnabled,
         Some("40205" | "40206" | "40210" | "40300" | "40301") => return Reason::Sender,
         Some("40402" | "40403" | "40404" | "40405") => return Reason::RateLimit,
-        Some("35000" | "35008" | "40100") => return Reason::Platform,
+        Some("35000" | "35008" | "40100" | "1100") => return Reason::Platform,
+        Some("1001" | "1002") => return Reason::InvalidParameter,
+        // The agent's device is off, unverified or busy.
+        Some("1012" | "10705" | "10706") => return Reason::Other,
         _ => {}
     }
     let message = message.to_ascii_lowercase();
@@ -440,6 +489,63 @@ mod tests {
                 Retryable,
             ),
             (504, own_503, MayHaveReached),
+            (
+                200,
+                r#"{"http_code":200,"response":{"code":200,"error_data":null,"status":"success","data":{}}}"#,
+                Accepted,
+            ),
+            (200, r#"{"response":{"sid":"a","status":"completed"}}"#, Accepted),
+            (200, r#"{"response":[]}"#, Accepted),
+            (
+                207,
+                r#"{"http_code":207,"response":[{"code":200,"status":"success"},{"code":400,"status":"failure","error_data":{"code":1002}}]}"#,
+                Accepted,
+            ),
+            (
+                207,
+                r#"{"http_code":207,"response":[{"code":400,"status":"failure","error_data":{"code":1002}}]}"#,
+                RefusedForGood,
+            ),
+            (
+                200,
+                r#"{"http_code":404,"response":{"code":404,"status":"failure"}}"#,
+                RefusedForGood,
+            ),
+            (
+                200,
+                r#"{"http_code":200,"response":{"code":200,"status":"failure"}}"#,
+                MayHaveReached,
+            ),
+            (
+                400,
+                r#"{"http_code":400,"response":{"code":1002,"error_data":{"code":1002}}}"#,
+                RefusedForGood,
+            ),
+            (
+                409,
+                r#"{"http_code":409,"response":{"error_data":{"code":10706}}}"#,
+                RefusedForGood,
+            ),
+            (
+                429,
+                r#"{"http_code":429,"response":{"code":429,"status":"failure"}}"#,
+                Retryable,
+            ),
+            (
+                503,
+                r#"{"http_code":503,"response":{"code":503,"error_data":{"code":1100},"status":"failure"}}"#,
+                Retryable,
+            ),
+            (
+                503,
+                r#"{"http_code":500,"response":{"code":500,"error_data":{"code":1100},"status":"failure"}}"#,
+                MayHaveReached,
+            ),
+            (
+                500,
+                r#"{"http_code":500,"response":{"code":500,"error_data":{"code":1100},"status":"failure"}}"#,
+                MayHaveReached,
+            ),
             (302, "", MayHaveReached),
             (101, "", MayHaveReached),
             (599, "\u{0}\u{1}", MayHaveReached),
@@ -499,6 +605,38 @@ mod tests {
                 classify(status, body.as_bytes()).unwrap_err().reason(),
                 Some(reason),
                 "{status} {body}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_v2_failure_gives_code_words_and_reason() {
+        let body = |http: u16, code: u16| {
+            format!(
+                r#"{{"request_id":"c608","method":"GET","http_code":{http},"response":{{"code":{http},
+                "error_data":{{"code":{code},"message":"Not allowed","description":"Agent +919811100001"}},"status":"failure","data":null}}}}"#
+            )
+        };
+        for (http, code, reason) in [
+            (401, 1010, Reason::Credentials),
+            (404, 10716, Reason::NotFound),
+            (400, 1001, Reason::InvalidParameter),
+            (403, 10814, Reason::Kyc),
+            (409, 10706, Reason::Other),
+            (429, 1, Reason::RateLimit),
+            (500, 1100, Reason::Platform),
+        ] {
+            let error = classify(http, body(http, code).as_bytes()).unwrap_err();
+            assert_eq!(
+                (error.reason(), error.status()),
+                (Some(reason), Some(http)),
+                "{code}"
+            );
+            let refusal = error.refusal().unwrap();
+            assert_eq!(refusal.code, Some(code.to_string()));
+            assert_eq!(
+                refusal.message.as_deref(),
+                Some("Not allowed: Agent +********0001")
             );
         }
     }

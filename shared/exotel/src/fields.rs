@@ -28,12 +28,16 @@ impl Fields {
     /// Keeps a value unless it is an absent one. A later one replaces an earlier one.
     pub(crate) fn insert(&mut self, name: &str, value: &str) {
         let name = plain(name);
-        // Form bodies carry arrays as JSON text now and then (Exotel does it for `Stream`).
-        if name == "legs"
-            && value.trim_start().starts_with('[')
-            && let Ok(legs) = serde_json::from_str(value)
+        // Form bodies carry arrays and objects as JSON text now and then (Exotel does it for `Stream`).
+        let opening = match name.as_str() {
+            "legs" => Some('['),
+            "stream" => Some('{'),
+            _ => None,
+        };
+        if opening.is_some_and(|opening| value.trim_start().starts_with(opening))
+            && let Ok(inner) = serde_json::from_str(value)
         {
-            return self.insert_json(name, &legs, 0);
+            return self.insert_json(name, &inner, 0);
         }
         if let Some(value) = present(value) {
             self.0.insert(name, value.to_owned());
@@ -71,6 +75,29 @@ impl Fields {
     /// A URL, if it is an `http` or `https` one.
     pub(crate) fn web_url(&self, name: &str) -> Option<PrivateUrl> {
         self.text(name).map(PrivateUrl::from).filter(PrivateUrl::is_http)
+    }
+
+    /// A decimal number such as an amount of money, as it came; absent if it is none.
+    pub(crate) fn decimal(&self, name: &str) -> Option<String> {
+        let text = self.text(name)?;
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+        let number = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.') && digits.parse::<f64>().is_ok();
+        number.then(|| text.to_owned())
+    }
+
+    /// `true` or `false`, also as `yes`, `no`, `1`, `0`; absent if it is neither.
+    #[cfg(feature = "client")]
+    pub(crate) fn flag(&self, name: &str) -> Option<bool> {
+        match self.text(name)?.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "1" => Some(true),
+            "false" | "no" | "0" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// All names, in lower case and without `_` and `-`, and their values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// A whole number of seconds or pieces; fractions are rounded, negative numbers are absent.
@@ -147,6 +174,18 @@ fn present(text: &str) -> Option<&str> {
     (!text.is_empty() && !text.eq_ignore_ascii_case("null")).then_some(text)
 }
 
+/// An entry of an object, whatever the case of its name, `_` and `-`.
+pub(crate) fn entry<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    let object = object.as_object()?;
+    let wanted = plain(name);
+    object.get(name).or_else(|| {
+        object
+            .iter()
+            .find(|(key, _)| plain(key) == wanted)
+            .map(|(_, value)| value)
+    })
+}
+
 fn plain(name: &str) -> String {
     name.chars()
         .filter(|c| !matches!(c, '_' | '-' | ' '))
@@ -201,6 +240,21 @@ mod tests {
             (Some(121), Some(121), Some(121))
         );
         assert_eq!((read("d"), read("e"), read("f")), (None, None, None));
+    }
+
+    #[test]
+    fn money_is_a_decimal_number_or_absent() {
+        let fields = Fields::from_json(
+            &json!({"a": "1.500", "b": -0.6, "c": "free", "d": "1e3", "e": "inf", "f": {"amount": 1}, "g": "."}),
+        );
+        let read = |name| fields.decimal(name);
+        assert_eq!(
+            (read("a").as_deref(), read("b").as_deref()),
+            (Some("1.500"), Some("-0.6"))
+        );
+        for name in ["c", "d", "e", "f", "g"] {
+            assert_eq!(read(name), None, "{name}");
+        }
     }
 
     #[test]

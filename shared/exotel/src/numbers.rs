@@ -54,7 +54,6 @@ impl Request for GetNumber {
                 .filter(|numbers| numbers.is_object())
                 .ok_or_else(unreadable)?,
         );
-        let dnd = fields.text("DND").map(str::to_ascii_lowercase);
         Ok(NumberMetadata {
             phone_number: fields.phone("PhoneNumber"),
             circle: fields.owned("Circle"),
@@ -62,11 +61,7 @@ impl Request for GetNumber {
             line_type: fields.owned("Type"),
             operator: fields.owned("Operator"),
             operator_name: fields.owned("OperatorName"),
-            dnd: match dnd.as_deref() {
-                Some("yes" | "true" | "1") => Some(true),
-                Some("no" | "false" | "0") => Some(false),
-                _ => None,
-            },
+            dnd: fields.flag("DND"),
         })
     }
 }

@@ -9,7 +9,31 @@ use crate::values::PrivateUrl;
 /// Names and values of a form or a query.
 pub type FieldList = Vec<(Cow<'static, str>, String)>;
 
-/// A request to Exotel's v1 API. It can be built, logged, stored and compared without a network;
+/// The API of Exotel's that a request belongs to: it decides host, first part of the path, and how answers are wrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Api {
+    /// `/v1/Accounts/{sid}/` on the API host: voice, SMS, numbers.
+    V1,
+    /// `/v2_beta/Accounts/{sid}/` on the API host: ExoPhones.
+    V2Beta,
+    /// `/v2/accounts/{sid}/` on the API host: HeartBeat details of an ExoPhone.
+    V2,
+    /// `/v2/accounts/{sid}/` on the CCM host: calls between users and customers.
+    Ccm,
+}
+
+impl Api {
+    /// What the path begins with, before the account. Upper and lower case matter to Exotel.
+    pub(crate) fn root(self) -> [&'static str; 2] {
+        match self {
+            Self::V1 => ["v1", "Accounts"],
+            Self::V2Beta => ["v2_beta", "Accounts"],
+            Self::V2 | Self::Ccm => ["v2", "accounts"],
+        }
+    }
+}
+
+/// A request to one of Exotel's APIs. It can be built, logged, stored and compared without a network;
 /// [`Client::send`](crate::Client::send) sends it.
 pub trait Request {
     /// What Exotel's answer says.
@@ -24,7 +48,12 @@ pub trait Request {
         Ok(())
     }
 
-    /// Segments of the path behind `/v1/Accounts/{sid}/`; upper and lower case matter to Exotel.
+    /// Which API it belongs to; v1 unless a request says otherwise.
+    fn api(&self) -> Api {
+        Api::V1
+    }
+
+    /// Segments of the path behind the account, such as `Calls.json`; upper and lower case matter to Exotel.
     fn path(&self) -> Vec<String>;
 
     /// Fields of the query string.

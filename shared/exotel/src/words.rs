@@ -1,5 +1,17 @@
 //! The words of Exotel's answers and callbacks: statuses, events, directions. Unknown ones are kept as they came.
 
+/// Compares two of Exotel's words: without case, and `_` or a space for `-`.
+fn same_word(known: &str, text: &str) -> bool {
+    let letters = |word: &str| {
+        let letter = |c: char| match c {
+            '_' | ' ' => '-',
+            c => c.to_ascii_lowercase(),
+        };
+        word.chars().map(letter).collect::<Vec<_>>()
+    };
+    letters(known) == letters(text.trim())
+}
+
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $( $(#[$vmeta:meta])* $variant:ident = $word:literal $(| $alias:literal)* ),* $(,)? }) => {
         $(#[$meta])*
@@ -14,11 +26,10 @@ macro_rules! words {
         impl $name {
             /// Reads Exotel's word; case and `_` for `-` do not matter. Never fails: see [`Self::Other`].
             pub fn from_wire(text: &str) -> Self {
-                let word = text.trim().to_ascii_lowercase().replace(['_', ' '], "-");
-                match word.as_str() {
-                    $( $word $(| $alias)* => Self::$variant, )*
-                    _ => Self::Other(text.to_owned()),
-                }
+                $( if [$word $(, $alias)*].iter().any(|known| same_word(known, text)) {
+                    return Self::$variant;
+                } )*
+                Self::Other(text.to_owned())
             }
 
             /// The word as Exotel's documentation spells it; an unknown one as it came.
@@ -144,6 +155,87 @@ words! {
     }
 }
 
+words! {
+    /// How far a call got in its flow when the Passthru applet was reached.
+    CallType {
+        /// The flow has spoken with the caller, nobody was dialled.
+        CallAttempt = "call-attempt",
+        /// The caller talked to somebody.
+        Completed = "completed",
+        /// The caller hung up while somebody was being dialled.
+        ClientHangup = "client-hangup",
+        /// Somebody was dialled and nobody picked up.
+        Incomplete = "incomplete",
+        /// The caller was sent to the voicemail.
+        Voicemail = "voicemail",
+    }
+}
+
+words! {
+    /// Whether calls get through to or from an ExoPhone.
+    ConnectivityStatus {
+        /// They do.
+        Active = "active",
+        /// They do not.
+        MajorOutage = "major_outage",
+        /// Some operators' calls do not. Named by one reader of Exotel's portal.
+        PartialNetworkOutage = "partial_network_outage",
+    }
+}
+
+words! {
+    /// What a HeartBeat says of all ExoPhones of the account together.
+    HeartbeatStatus {
+        /// None is affected.
+        Ok = "OK",
+        /// At least one is affected, in one direction or both.
+        Warning = "WARNING",
+        /// All are affected.
+        Critical = "CRITICAL",
+        /// The details would be larger than 10 MB and are left out: ask for each ExoPhone.
+        PayloadTooLarge = "PAYLOAD_TOO_LARGE",
+    }
+}
+
+words! {
+    /// Whether a CCM call is over.
+    CcmState {
+        /// Under way, or over but still being processed.
+        Active = "active",
+        /// Over, and its record final.
+        Terminal = "terminal",
+    }
+}
+
+words! {
+    /// What became of a CCM call: the words of v2 (agent and customer) and of v3 (from and to leg).
+    /// [`CcmStatus::in_v1`] says the same in v1's words.
+    CcmStatus {
+        /// Both parties were connected.
+        Completed = "completed",
+        /// v2: the agent did not pick up.
+        AgentUnanswered = "agent_unanswered",
+        /// v2: the agent picked up, the customer did not.
+        CustomerUnanswered = "customer_unanswered",
+        /// v2: the agent gave the call up.
+        AgentCanceled = "agent_canceled" | "agent_cancelled",
+        /// v2: the customer was not dialled.
+        CustomerNoDial = "customer_no_dial",
+        /// v2: the agent was not dialled.
+        AgentNoDial = "agent_no_dial",
+        /// v3: leg 1 did not pick up.
+        FromLegUnanswered = "from_leg_unanswered",
+        /// v3: leg 1 picked up, leg 2 did not.
+        ToLegUnanswered = "to_leg_unanswered",
+        /// v3: leg 1 gave the call up.
+        FromLegCancelled = "from_leg_cancelled" | "from_leg_canceled",
+        /// v3: leg 2 was not dialled.
+        ToLegNoDial = "to_leg_no_dial",
+        /// v3: leg 1 was not dialled.
+        FromLegNoDial = "from_leg_no_dial",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +249,22 @@ mod tests {
             SmsStatus::from_wire("failed-dnd")
         );
         assert_eq!(AnsweredBy::from_wire("HUMAN"), AnsweredBy::Human);
+    }
+
+    #[test]
+    fn a_word_with_underscores_is_spelt_as_exotel_spells_it() {
+        for text in ["major_outage", "Major-Outage", " MAJOR OUTAGE "] {
+            let status = ConnectivityStatus::from_wire(text);
+            assert_eq!(
+                (&status, status.as_str()),
+                (&ConnectivityStatus::MajorOutage, "major_outage")
+            );
+        }
+        assert_eq!(HeartbeatStatus::from_wire("ok").as_str(), "OK");
+        assert_eq!(
+            ConnectivityStatus::from_wire("OK"),
+            ConnectivityStatus::Other("OK".to_owned())
+        );
     }
 
     #[test]

@@ -56,7 +56,7 @@ async fn a_call_is_accepted_and_its_details_and_the_list_tell_the_same_end() {
     assert_eq!(listed.calls[0].sid, accepted.sid);
     assert_eq!(listed.calls[0].status, details.status);
     assert_eq!(listed.calls[0].price, details.price);
-    assert_eq!(listed.unreadable, 0);
+    assert_eq!(listed.unreadable, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,6 +96,11 @@ fn read_form(form: BodyForm, content_type: Option<&str>, body: &[u8]) -> Result<
 }
 
 fn json(body: &[u8]) -> Result<Fields, String> {
+    json_value(body).map(|value| Fields::from_json(&value))
+}
+
+/// The object that a JSON body is, or the only one of its list.
+pub(super) fn json_value(body: &[u8]) -> Result<Value, String> {
     // Bytes that are not UTF-8 in one value must not cost the others.
     let text = String::from_utf8_lossy(without_bom(body));
     // Category, line and column, but not the message: that one quotes values.
@@ -107,10 +112,14 @@ fn json(body: &[u8]) -> Result<Fields, String> {
             e.column()
         )
     })?;
-    match &value {
-        Value::Object(_) => Ok(Fields::from_json(&value)),
-        Value::Array(items) if items.len() == 1 && items[0].is_object() => Ok(Fields::from_json(&items[0])),
-        _ => Err("not an object".to_owned()),
+    let only = match value {
+        Value::Array(mut items) if items.len() == 1 => items.remove(0),
+        value => value,
+    };
+    if only.is_object() {
+        Ok(only)
+    } else {
+        Err("not an object".to_owned())
     }
 }
 

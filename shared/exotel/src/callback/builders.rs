@@ -1,9 +1,14 @@
 //! Callbacks as Exotel sends them, for the tests of whoever receives them.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
-use super::{BodyForm, CallStatusCallback, Leg, SmsStatusCallback};
-use crate::{AnsweredBy, CallEvent, CallSid, CallStatus, Direction, ExotelTime, SmsSid, SmsStatus};
+use super::{BodyForm, CallStatusCallback, HeartbeatCallback, Leg, PassthruCall, SmsStatusCallback};
+use crate::{
+    AnsweredBy, CallEvent, CallSid, CallStatus, CallType, Connectivity, ConnectivityStatus, Direction,
+    ExophoneHealth, ExotelTime, HeartbeatStatus, PhoneNumber, SmsSid, SmsStatus,
+};
 
 /// A request body and the content type it travels with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +49,7 @@ impl CallStatusCallback {
             pre_signed_recording_url: None,
             custom_field: None,
             legs: Vec::new(),
+            ccm: None,
         }
     }
 
@@ -188,7 +194,203 @@ impl SmsStatusCallback {
     }
 }
 
-/// Writes an object, leaving out nulls; forms flatten arrays of objects to `Legs[0][Status]`.
+impl PassthruCall {
+    /// A call of which only the sid is told.
+    pub fn bare(call_sid: CallSid) -> Self {
+        Self {
+            call_sid,
+            call_from: None,
+            call_to: None,
+            from: None,
+            to: None,
+            call_status: None,
+            direction: None,
+            created: None,
+            start_time: None,
+            current_time: None,
+            end_time: None,
+            dial_call_duration_secs: None,
+            dial_call_status: None,
+            call_type: None,
+            dial_whom_number: None,
+            recording_url: None,
+            recording_available_by: None,
+            digits: None,
+            custom_field: None,
+            flow_id: None,
+            tenant_id: None,
+            forwarded_from: None,
+            process_status: None,
+            outgoing_phone_number: None,
+            legs: Vec::new(),
+            stream: BTreeMap::new(),
+        }
+    }
+
+    /// An incoming call whose caller has pressed a key and has not been connected to anybody yet.
+    pub fn incoming(call_sid: CallSid) -> Self {
+        Self {
+            call_from: Some("09811100002".into()),
+            call_to: Some("08045550100".into()),
+            from: Some("09811100002".into()),
+            to: Some("08045550100".into()),
+            call_status: Some(CallStatus::InProgress),
+            direction: Some(Direction::Inbound),
+            created: ExotelTime::from_wire("Fri, 20 Nov 2026 14:03:11"),
+            start_time: ExotelTime::from_wire("2026-11-20 14:03:11"),
+            current_time: ExotelTime::from_wire("2026-11-20 14:03:24"),
+            dial_call_duration_secs: Some(0),
+            call_type: Some(CallType::CallAttempt),
+            digits: Some("1".to_owned()),
+            flow_id: Some("228040".to_owned()),
+            tenant_id: Some("112233".to_owned()),
+            ..Self::bare(call_sid)
+        }
+    }
+
+    /// The query of Exotel's GET, without a `?`. Reading it gives back an equal value.
+    pub fn to_query(&self) -> String {
+        let form = self.encode(BodyForm::Urlencoded).body;
+        String::from_utf8(form).expect("a urlencoded form is ASCII")
+    }
+
+    /// The call as a body, for a POST. Reading it gives back an equal value.
+    pub fn encode(&self, form: BodyForm) -> CallbackBody {
+        let legs: Vec<Value> = self
+            .legs
+            .iter()
+            .map(|leg| {
+                json!({
+                    "Number": leg.number,
+                    "Type": leg.leg_type,
+                    "OnCallDuration": leg.on_call_duration_secs,
+                    "CallerId": leg.caller_id,
+                    "CauseCode": leg.cause_code,
+                    "Cause": leg.cause,
+                })
+            })
+            .collect();
+        // Exotel has a word for a direction here that its API has not.
+        let direction = self.direction.as_ref().map(|direction| match direction {
+            Direction::Inbound => "incoming",
+            direction => direction.as_str(),
+        });
+        encode(
+            json!({
+                "CallSid": self.call_sid,
+                "CallFrom": self.call_from,
+                "CallTo": self.call_to,
+                "From": self.from,
+                "To": self.to,
+                "CallStatus": self.call_status,
+                "Direction": direction,
+                "Created": self.created,
+                "StartTime": self.start_time,
+                "CurrentTime": self.current_time,
+                "EndTime": self.end_time.as_ref().map_or("1970-01-01 05:30:00", ExotelTime::as_str),
+                "DialCallDuration": self.dial_call_duration_secs,
+                "DialCallStatus": self.dial_call_status.as_ref().map_or("null", CallStatus::as_str),
+                "CallType": self.call_type,
+                "DialWhomNumber": self.dial_whom_number.as_deref().unwrap_or_default(),
+                "RecordingUrl": self.recording_url.as_deref().unwrap_or("null"),
+                "RecordingAvailableBy": self.recording_available_by,
+                "digits": self.digits.as_ref().map(|digits| format!("\"{digits}\"")),
+                "CustomField": self.custom_field,
+                "flow_id": self.flow_id,
+                "tenant_id": self.tenant_id,
+                "ForwardedFrom": self.forwarded_from.as_deref().unwrap_or("null"),
+                "ProcessStatus": self.process_status.as_deref().unwrap_or("null"),
+                "OutgoingPhoneNumber": self.outgoing_phone_number,
+                "Legs": legs,
+                "Stream": self.stream,
+            }),
+            form,
+        )
+    }
+}
+
+/// Where a HeartBeat's `data` holds the two directions of an ExoPhone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeartbeatNesting {
+    /// Under `connectivity`.
+    UnderConnectivity,
+    /// Directly.
+    Bare,
+}
+
+impl HeartbeatCallback {
+    /// The HeartBeat of an account whose ExoPhones are all well.
+    pub fn healthy(timestamp: &str) -> Self {
+        Self {
+            timestamp: ExotelTime::from_wire(timestamp),
+            status: HeartbeatStatus::Ok,
+            incoming_affected: Vec::new(),
+            outgoing_affected: Vec::new(),
+            exophones: BTreeMap::new(),
+        }
+    }
+
+    /// The HeartBeat of an account of which one ExoPhone cannot be called.
+    pub fn incoming_outage(timestamp: &str, exophone: impl Into<PhoneNumber>) -> Self {
+        let exophone = exophone.into();
+        let direction = |status| Connectivity {
+            status: Some(status),
+            last_check_time: ExotelTime::from_wire(timestamp),
+            alternate: Vec::new(),
+        };
+        let health = ExophoneHealth {
+            incoming_call: direction(ConnectivityStatus::MajorOutage),
+            outgoing_call: direction(ConnectivityStatus::Active),
+        };
+        Self {
+            status: HeartbeatStatus::Warning,
+            incoming_affected: vec![exophone.clone()],
+            exophones: BTreeMap::from([(exophone, health)]),
+            ..Self::healthy(timestamp)
+        }
+    }
+
+    /// The HeartBeat as Exotel would send it. Reading it gives back an equal value.
+    pub fn encode(&self, nesting: HeartbeatNesting) -> CallbackBody {
+        let direction = |connectivity: &Connectivity| {
+            let alternate = &connectivity.alternate;
+            json!({
+                "status": connectivity.status,
+                "last_check_time": connectivity.last_check_time,
+                "alternate_exophone": (!alternate.is_empty()).then_some(alternate),
+            })
+        };
+        let exophone = |health: &ExophoneHealth| {
+            let directions = json!({
+                "incoming_call": direction(&health.incoming_call),
+                "outgoing_call": direction(&health.outgoing_call),
+            });
+            match nesting {
+                HeartbeatNesting::UnderConnectivity => json!({"connectivity": directions}),
+                HeartbeatNesting::Bare => directions,
+            }
+        };
+        let data: Map<String, Value> = self
+            .exophones
+            .iter()
+            .map(|(sid, health)| (sid.as_str().to_owned(), exophone(health)))
+            .collect();
+        let heartbeat = json!({
+            "timestamp": self.timestamp,
+            "status_type": self.status,
+            "incoming_affected": self.incoming_affected,
+            "outgoing_affected": self.outgoing_affected,
+            "data": data,
+        });
+        CallbackBody {
+            content_type: "application/json".to_owned(),
+            body: heartbeat.to_string().into_bytes(),
+        }
+    }
+}
+
+/// Writes an object, leaving out nulls; forms flatten objects and arrays of objects to `Stream[Status]`
+/// and `Legs[0][Status]`.
 fn encode(mut value: Value, form: BodyForm) -> CallbackBody {
     drop_nulls(&mut value);
     let fields = value
@@ -239,15 +441,20 @@ fn flat(fields: &Map<String, Value>) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut pairs = Vec::new();
     for (name, value) in fields {
-        match value.as_array() {
-            None => pairs.push((name.clone(), text(value))),
-            Some(items) => {
+        match value {
+            Value::Array(items) => {
                 for (n, item) in items.iter().enumerate() {
                     for (key, value) in item.as_object().into_iter().flatten() {
                         pairs.push((format!("{name}[{n}][{key}]"), text(value)));
                     }
                 }
             }
+            Value::Object(inner) => {
+                for (key, value) in inner {
+                    pairs.push((format!("{name}[{key}]"), text(value)));
+                }
+            }
+            _ => pairs.push((name.clone(), text(value))),
         }
     }
     pairs

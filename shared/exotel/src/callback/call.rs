@@ -4,14 +4,20 @@ use serde::{Deserialize, Serialize};
 
 use super::body::read_callback;
 use super::{CallbackError, read_sid};
+use crate::ccm::CcmCall;
 use crate::fields::Fields;
-use crate::{AnsweredBy, CallEvent, CallSid, CallStatus, Direction, ExotelTime, PhoneNumber, PrivateUrl};
+use crate::{
+    AnsweredBy, CallEvent, CallSid, CallStatus, Direction, ExotelTime, InvalidSid, PhoneNumber, PrivateUrl,
+};
 
 /// What one status callback of a call says.
 ///
 /// Exotel promises `CallSid`, `DateUpdated`, `Status` and `RecordingUrl`; with `StatusCallbackEvents`, and both `From`
 /// and `To` in the request, also the event, the parties, times, talk time, custom field and legs. The other fields are
 /// named by other sources and are read when they come. Absent is none: empty, `null`, or the 1970 placeholder.
+///
+/// CCM (voice v2) sends another shape, `event_details` and `call_details`. It is read into the same fields: the agent is
+/// `From` and leg 1, the customer `To` and leg 2, and [`CcmStatus::in_v1`](crate::CcmStatus::in_v1) gives the status.
 ///
 /// <https://developer.exotel.com/api/statuscallback>
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +70,9 @@ pub struct CallStatusCallback {
     pub custom_field: Option<String>,
     /// Leg 1 is `From`, leg 2 is `To`. A leg nobody tried has no status, and may be missing at the end.
     pub legs: Vec<Leg>,
+    /// The call in CCM's own words, if CCM sent the callback; the fields above then say the same in v1's.
+    #[serde(default)]
+    pub ccm: Option<Box<CcmCall>>,
 }
 
 /// One party's part of a call.
@@ -115,6 +124,10 @@ impl CallStatusCallback {
     }
 
     fn from_fields(fields: &Fields) -> Result<Self, CallbackError> {
+        let ccm = fields.under("call_details");
+        if fields.any(&["CallSid", "Sid"]).is_none() && ccm.any(&["call_sid", "sid"]).is_some() {
+            return Self::from_ccm(&ccm, fields);
+        }
         let call_sid: CallSid = read_sid(fields, &["CallSid", "Sid"], "CallSid")?;
         let status = fields
             .any(&["Status", "CallStatus"])
@@ -137,7 +150,7 @@ impl CallStatusCallback {
             end_time: fields.time("EndTime"),
             duration_secs: fields.count("Duration"),
             conversation_duration_secs: fields.count("ConversationDuration"),
-            price: fields.owned("Price"),
+            price: fields.decimal("Price"),
             direction: fields.text("Direction").map(Direction::from_wire),
             answered_by: fields.text("AnsweredBy").map(AnsweredBy::from_wire),
             forwarded_from: fields.phone("ForwardedFrom"),
@@ -147,6 +160,50 @@ impl CallStatusCallback {
             pre_signed_recording_url: fields.web_url("PreSignedRecordingUrl"),
             custom_field: fields.owned("CustomField"),
             legs: Leg::all(fields),
+            ccm: None,
+        })
+    }
+
+    fn from_ccm(call: &Fields, callback: &Fields) -> Result<Self, CallbackError> {
+        let invalid = |source: Option<InvalidSid>| match source {
+            Some(source) => CallbackError::InvalidSid {
+                field: "call_sid",
+                source,
+            },
+            None => CallbackError::MissingSid { field: "call_sid" },
+        };
+        let call = CcmCall::from_fields(call).map_err(invalid)?;
+        let status = call.v1_status().ok_or_else(|| CallbackError::MissingStatus {
+            sid: call.sid.to_string(),
+        })?;
+        Ok(Self {
+            call_sid: call.sid.clone(),
+            status,
+            event_type: callback
+                .any(&["event_details[event_type]", "event_type"])
+                .map(CallEvent::from_wire),
+            parent_call_sid: None,
+            date_created: call.created_time.clone(),
+            date_updated: call.updated_time.clone(),
+            account_sid: callback.owned("account_sid"),
+            to: call.customer.contact_uri.clone(),
+            from: call.agent.contact_uri.clone(),
+            phone_number_sid: call.virtual_number.clone(),
+            start_time: call.start_time.clone(),
+            end_time: call.end_time.clone(),
+            duration_secs: call.total_duration_secs,
+            conversation_duration_secs: call.talk_secs,
+            price: None,
+            direction: call.v1_direction(),
+            answered_by: None,
+            forwarded_from: None,
+            caller_name: None,
+            uri: None,
+            recording_url: call.recordings.first().cloned(),
+            pre_signed_recording_url: None,
+            custom_field: call.custom_field.clone(),
+            legs: call.v1_legs(),
+            ccm: Some(Box::new(call)),
         })
     }
 }

@@ -6,9 +6,9 @@ use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Call;
 use super::details::check_validity;
-use super::{Call, UnreadableCall};
-use crate::answer::{Answer, items};
+use crate::answer::{Answer, UnreadableEntry, items};
 use crate::fields::Fields;
 use crate::request::{FieldList, FieldWriter, Request, invalid};
 use crate::{CallSid, CallStatus, Direction, Error, PhoneNumber};
@@ -131,8 +131,8 @@ pub struct CallPage {
     pub calls: Vec<Call>,
     /// How many calls match in all, if Exotel says.
     pub total: Option<u32>,
-    /// Entries without a readable sid, which are left out.
-    pub unreadable: usize,
+    /// Entries without a readable sid. An entry with one is a call, whatever else is wrong with it.
+    pub unreadable: Vec<UnreadableEntry>,
     /// Where the next page begins; none on the last.
     pub next: Option<Cursor>,
     /// Where the page before ends; none on the first.
@@ -237,12 +237,13 @@ impl Request for ListCalls {
         let list = tree
             .get("Calls")
             .ok_or_else(|| unreadable("the answer has no Calls"))?;
-        let read: Vec<Result<Call, UnreadableCall>> = items(list, "Call")
-            .into_iter()
-            .map(|item| Call::from_tree(item.get("Call").unwrap_or(item)))
-            .collect();
-        let entries = read.len();
-        let calls: Vec<Call> = read.into_iter().flatten().collect();
+        let (mut calls, mut left_out) = (Vec::new(), Vec::new());
+        for item in items(list, "Call") {
+            match Call::from_tree(item.get("Call").unwrap_or(item)) {
+                Ok(call) => calls.push(call),
+                Err(problem) => left_out.push(UnreadableEntry::new(item, problem)),
+            }
+        }
         let metadata = Fields::from_json(tree.get("Metadata").unwrap_or(&Value::Null));
         // A page that says it has a successor we cannot name must not look like the last.
         let cursor = |name, token: &'static str| match metadata.text(name) {
@@ -252,8 +253,8 @@ impl Request for ListCalls {
                 .ok_or_else(|| unreadable("a page URI holds no cursor")),
         };
         Ok(CallPage {
-            unreadable: entries - calls.len(),
             calls,
+            unreadable: left_out,
             total: metadata.count("Total"),
             next: cursor("NextPageUri", "After")?.map(Cursor::After),
             previous: cursor("PrevPageUri", "Before").ok().flatten().map(Cursor::Before),
@@ -390,7 +391,14 @@ mod tests {
             "Calls":[{"Sid":"a","Duration":"166","EndTime":"1970-01-01 05:30:00"},{"Status":"busy"},{"Call":{"Sid":"b","Duration":7}}]}"#,
         )
         .unwrap();
-        assert_eq!((page.total, page.unreadable, page.calls.len()), (Some(230), 1, 2));
+        assert_eq!((page.total, page.calls.len()), (Some(230), 2));
+        let [left_out] = page.unreadable.as_slice() else {
+            panic!("{:?}", page.unreadable)
+        };
+        assert_eq!(
+            (left_out.raw.as_str(), left_out.problem.as_str()),
+            (r#"{"Status":"busy"}"#, "the call has no Sid")
+        );
         assert_eq!(
             (page.next, page.previous),
             (Some(Cursor::After("MT+z=".into())), None)
@@ -399,6 +407,78 @@ mod tests {
             (page.calls[0].duration_secs, &page.calls[0].end_time),
             (Some(166), &None)
         );
+    }
+
+    #[test]
+    fn an_entry_with_a_sid_is_a_call_whatever_else_is_wrong_with_it() {
+        let read = page(
+            r#"{"Metadata":{},"Calls":[{"Sid":"a","Status":{"x":1},"Duration":"many","Price":"free","From":["1"],"To":true,
+            "StartTime":17,"EndTime":{},"Direction":null,"RecordingUrl":"javascript:1","Details":"none","Legs":"many"}]}"#,
+        )
+        .unwrap();
+        assert!(read.unreadable.is_empty(), "{:?}", read.unreadable);
+        let call = &read.calls[0];
+        assert_eq!(
+            (&call.status, call.duration_secs, &call.price),
+            (&None, None, &None)
+        );
+        assert_eq!((&call.recording_url, call.legs.len()), (&None, 0));
+    }
+
+    #[test]
+    fn what_is_no_entry_is_kept_as_it_came_and_not_shown_in_logs() {
+        let read = page(
+            r#"{"Metadata":{},"Calls":[null,7,"09811100002",[],{"Sid":"../x","To":"09811100002"},{"Call":{"Sid":"a"}},{"Call":null}]}"#,
+        )
+        .unwrap();
+        assert_eq!(read.calls.len(), 1);
+        let raw: Vec<&str> = read.unreadable.iter().map(|entry| entry.raw.as_str()).collect();
+        assert_eq!(
+            raw,
+            [
+                "null",
+                "7",
+                "\"09811100002\"",
+                "[]",
+                r#"{"Sid":"../x","To":"09811100002"}"#,
+                r#"{"Call":null}"#
+            ]
+        );
+        assert!(!format!("{read:?}").contains("0981110"));
+    }
+
+    #[test]
+    fn a_list_that_is_none_is_one_unreadable_entry_or_one_call() {
+        for (list, calls, unreadable) in [
+            ("{}", 0, 0),
+            ("null", 0, 0),
+            ("\"\"", 0, 0),
+            (r#"{"Sid":"a"}"#, 1, 0),
+            (r#"{"Call":{"Sid":"a"}}"#, 1, 0),
+            ("\"soon\"", 0, 1),
+            ("12", 0, 1),
+        ] {
+            let read = page(&format!(r#"{{"Metadata":{{}},"Calls":{list}}}"#)).unwrap();
+            assert_eq!(
+                (read.calls.len(), read.unreadable.len()),
+                (calls, unreadable),
+                "{list}"
+            );
+        }
+    }
+
+    proptest::proptest! {
+        /// Every entry is either a call or kept as it came.
+        #[test]
+        fn no_entry_of_a_page_is_lost(entries in proptest::collection::vec(crate::tree_strategy(), 0..8)) {
+            let body = serde_json::json!({"Metadata": {}, "Calls": entries}).to_string();
+            let read = page(&body).unwrap();
+            proptest::prop_assert_eq!(read.calls.len() + read.unreadable.len(), entries.len());
+            for left_out in &read.unreadable {
+                let raw: Value = serde_json::from_str(&left_out.raw).unwrap();
+                proptest::prop_assert!(entries.contains(&raw));
+            }
+        }
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Outbound {
             Ok(page) => page,
             Err(error) => return Ok(unanswered(&row.locator, &error)),
         };
-        if page.next.is_some() || page.unreadable > 0 {
+        if page.next.is_some() || !page.unreadable.is_empty() {
             return Ok(Evidence::Nothing);
         }
         let mut candidates = Vec::new();
