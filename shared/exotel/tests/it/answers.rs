@@ -1,6 +1,8 @@
 //! What each status and body comes to.
 
 use exotel::calls::{ConnectCall, Cursor, GetCall, ListCalls};
+use exotel::ccm::GetCcmCall;
+use exotel::exophones::GetExophone;
 use exotel::numbers::GetNumber;
 use exotel::recordings::GetRecording;
 use exotel::sms::{BulkItem, GetSms, SendBulkSms, SendSms, SmsOptions};
@@ -219,6 +221,39 @@ async fn a_numbers_metadata_is_read() {
         .await
         .unwrap();
     assert_eq!((number.dnd, number.circle.as_deref()), (Some(true), Some("KA")));
+}
+
+#[tokio::test]
+async fn v2_answers_and_refusals_are_understood() {
+    let get = GetCcmCall {
+        sid: SID.parse().unwrap(),
+    };
+    let body = format!(
+        r#"{{"request_id":"9c1d","method":"GET","http_code":200,"response":{{"code":200,"error_data":null,"status":"success",
+        "call_details":{{"call_sid":"{SID}","call_state":"terminal","call_status":"agent_unanswered"}}}}}}"#
+    );
+    let call = Server::json(200, body).await.client.send(&get).await.unwrap();
+    assert_eq!(call.v1_status(), Some(CallStatus::NoAnswer));
+    let unknown = r#"{"request_id":"c608","method":"GET","http_code":404,"response":{"code":404,
+        "error_data":{"code":1000,"message":"Not Found","description":"Call not found"},"status":"failure","data":null}}"#;
+    let error = Server::json(404, unknown)
+        .await
+        .client
+        .send(&get)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::NotFound(_)));
+    assert_eq!(error.exotel_message(), Some("Not Found: Call not found"));
+    let exophone = GetExophone {
+        sid: "08045550100".into(),
+    };
+    let error = Server::json(429, "")
+        .await
+        .client
+        .send(&exophone)
+        .await
+        .unwrap_err();
+    assert!(error.is_retryable());
 }
 
 async fn refused(status: u16, content_type: &'static str, body: &str) -> Error {

@@ -1,7 +1,7 @@
 //! Callbacks in every form in which they have been seen, and in forms in which nobody should send them.
 
 use exotel::callback::{BodyForm, CallStatusCallback, CallbackError, Leg, SmsStatusCallback};
-use exotel::{AnsweredBy, CallEvent, CallStatus, Direction, SmsStatus, default_zone};
+use exotel::{AnsweredBy, CallEvent, CallStatus, CcmStatus, Direction, SmsStatus, default_zone};
 use proptest::prelude::*;
 
 const SID: &str = "5f0c1d2e3a4b4c5d8e9f0a1b2c3d196k";
@@ -127,6 +127,82 @@ fn bytes_that_are_not_utf8_cost_only_their_field() {
         None,
     );
     assert_eq!(read.unwrap().status, CallStatus::Busy);
+}
+
+/// The shape seen live from CCM.
+const CCM: &str = r#"{"event_details":{"event_type":"terminal"},
+ "call_details":{"call_sid":"5f0c1d2e3a4b4c5d8e9f0a1b2c3d196k","direction":"outbound","virtual_number":"+918045550100","call_state":"terminal",
+ "call_status":"customer_unanswered","assigned_agent_details":{"user_id":"4b1e","user_name":"Asha R"},
+ "customer_details":{"contact_uri":"+919811100002","status":"no-answer"},"total_talk_time":0,"total_duration":null,
+ "recordings":null,"custom_field":"ticket:88"}}"#;
+
+#[test]
+fn a_ccm_callback_is_read_into_v1s_words() {
+    let read = call(Some("application/json"), CCM).unwrap();
+    assert_eq!(
+        (read.call_sid.as_str(), &read.status, &read.event_type),
+        (SID, &CallStatus::NoAnswer, &Some(CallEvent::Terminal))
+    );
+    assert_eq!(
+        (read.to.as_deref(), read.phone_number_sid.as_deref()),
+        (Some("+919811100002"), Some("+918045550100"))
+    );
+    assert_eq!(
+        (
+            read.conversation_duration_secs,
+            read.duration_secs,
+            &read.recording_url
+        ),
+        (Some(0), None, &None)
+    );
+    assert_eq!(
+        (&read.direction, read.custom_field.as_deref()),
+        (&Some(Direction::OutboundApi), Some("ticket:88"))
+    );
+    let legs: Vec<_> = read.legs.iter().map(|leg| leg.status.clone()).collect();
+    assert_eq!(legs, [Some(CallStatus::Completed), Some(CallStatus::NoAnswer)]);
+    assert_eq!(
+        read.event_key(),
+        format!("{SID}|terminal|no-answer|completed,no-answer")
+    );
+    let ccm = read.ccm.unwrap();
+    assert_eq!(ccm.status, Some(CcmStatus::CustomerUnanswered));
+    assert_eq!(
+        (ccm.agent.user_id.as_deref(), ccm.agent.name.as_deref()),
+        (Some("4b1e"), Some("Asha R"))
+    );
+}
+
+#[test]
+fn a_ccm_call_under_way_is_in_progress_and_v1s_shape_is_not_mistaken_for_ccms() {
+    let answered = r#"{"event_details":{"event_type":"answered"},"call_details":{"call_sid":"a","call_state":"active","call_status":null}}"#;
+    let read = call(None, answered).unwrap();
+    assert_eq!(
+        (read.status, read.event_type, read.legs.len()),
+        (CallStatus::InProgress, Some(CallEvent::Answered), 0)
+    );
+    let both = r#"{"CallSid":"a","Status":"busy","call_details":{"call_sid":"b","call_status":"completed"}}"#;
+    let read = call(None, both).unwrap();
+    assert_eq!(
+        (read.call_sid.as_str(), read.status, read.ccm),
+        ("a", CallStatus::Busy, None)
+    );
+    for (body, told) in [
+        (
+            r#"{"call_details":{"call_sid":"a"}}"#,
+            "the callback about a has no Status",
+        ),
+        (
+            r#"{"call_details":{"call_sid":"a/b","call_state":"active"}}"#,
+            "the callback's call_sid is no sid",
+        ),
+        (
+            r#"{"call_details":{"call_state":"active"}}"#,
+            "the callback has no CallSid",
+        ),
+    ] {
+        assert_eq!(call(None, body).unwrap_err().to_string(), told);
+    }
 }
 
 #[test]

@@ -5,5 +5,7 @@
 mod answers;
 mod callbacks;
 mod faults;
+mod flows;
+mod heartbeats;
 mod requests;
 mod server;

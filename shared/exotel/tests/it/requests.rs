@@ -2,6 +2,8 @@
 
 use axum::http::{Method, header};
 use exotel::calls::{CallbackEvent, ConnectCall, ConnectOptions, GetCall, ListCalls};
+use exotel::ccm::GetCcmCall;
+use exotel::exophones::{GetExophone, ListExophones};
 use exotel::numbers::GetNumber;
 use exotel::sms::{BulkMessage, GetSms, SendDynamicBulkSms, SmsOptions};
 use exotel::{Error, Request};
@@ -79,6 +81,54 @@ async fn paths_keep_exotels_upper_and_lower_case() {
         options: SmsOptions::default(),
     };
     assert_eq!(seen(&bulk).await.uri, "/v1/Accounts/acme1/Sms/bulksend.json");
+}
+
+#[tokio::test]
+async fn each_api_has_its_own_root() {
+    let exophones = ListExophones {
+        page: 2,
+        page_size: 50,
+    };
+    assert_eq!(
+        seen(&exophones).await.uri,
+        "/v2_beta/Accounts/acme1/IncomingPhoneNumbers?Page=2&PageSize=50"
+    );
+    let exophone = GetExophone {
+        sid: "../08045550100".into(),
+    };
+    let exophone = seen(&exophone).await;
+    assert_eq!(
+        exophone.uri,
+        "/v2/accounts/acme1/incoming-phone-numbers/..%2F08045550100"
+    );
+    assert_eq!(exophone.headers[header::AUTHORIZATION], "Basic a2V5OnRva2Vu");
+    let sid = "5f0c1d2e3a4b4c5d8e9f0a1b2c3d196k";
+    let ccm = GetCcmCall {
+        sid: sid.parse().unwrap(),
+    };
+    let ccm = seen(&ccm).await;
+    assert_eq!(
+        (ccm.method, ccm.uri),
+        (
+            Method::GET,
+            format!("/v2/accounts/acme1/calls/{sid}").parse().unwrap()
+        )
+    );
+}
+
+#[tokio::test]
+async fn only_ccm_requests_go_to_the_ccm_origin() {
+    let (api, ccm) = (Server::json(404, "").await, Server::json(404, "").await);
+    let client = api
+        .client
+        .clone()
+        .with_ccm_url(ccm.origin.parse().unwrap())
+        .unwrap();
+    let sid: exotel::CallSid = "a".parse().unwrap();
+    let _ = client.send(&GetCcmCall { sid: sid.clone() }).await;
+    let _ = client.send(&GetCall::with_details(sid)).await;
+    let _ = client.send(&GetExophone { sid: "a".into() }).await;
+    assert_eq!((api.seen().len(), ccm.seen().len()), (2, 1));
 }
 
 #[tokio::test]

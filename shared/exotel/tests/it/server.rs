@@ -22,6 +22,7 @@ pub(crate) struct Seen {
 /// Answers every request alike.
 pub(crate) struct Server {
     pub(crate) client: Client,
+    pub(crate) origin: String,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
@@ -68,10 +69,14 @@ impl Server {
             seen: Arc::clone(&seen),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = client_of(listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
         let app = Router::new().fallback(answer).with_state(script);
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { client, seen }
+        Self {
+            client: client_of(address),
+            origin: format!("http://{address}"),
+            seen,
+        }
     }
 }
 
