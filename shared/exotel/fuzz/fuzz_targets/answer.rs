@@ -2,6 +2,8 @@
 #![no_main]
 
 use exotel::calls::{GetCall, ListCalls};
+use exotel::ccm::GetCcmCall;
+use exotel::exophones::{GetExophone, ListExophones};
 use exotel::numbers::GetNumber;
 use exotel::sms::{GetSms, SendBulkSms, SmsOptions};
 use exotel::{Answer, Request, classify};
@@ -20,7 +22,20 @@ fuzz_target!(|answer: &[u8]| {
     }
     let answer = Answer::new(status, body.to_vec());
     let _ = GetCall::with_details("a".parse().unwrap()).read(&answer);
-    let _ = ListCalls::default().read(&answer);
+    if let Ok(page) = ListCalls::default().read(&answer) {
+        // What is left out is kept as JSON.
+        assert!(
+            page.unreadable
+                .iter()
+                .all(|entry| !entry.raw.is_empty() && !entry.problem.is_empty())
+        );
+    }
+    let _ = ListExophones::default().read(&answer);
+    let _ = GetExophone { sid: "a".into() }.read(&answer);
+    let _ = GetCcmCall {
+        sid: "a".parse().unwrap(),
+    }
+    .read(&answer);
     let _ = GetSms {
         sid: "a".parse().unwrap(),
     }
