@@ -1,4 +1,4 @@
-//! Callbacks: their three body forms, the order in which they leave, their faults and retries.
+//! Callbacks: their forms, the order in which they leave, their faults and retries.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -8,7 +8,8 @@ use hyper_util::rt::TokioExecutor;
 use tokio::sync::mpsc;
 
 use crate::answer::Node;
-use crate::core::Shared;
+use crate::core::{Core, Shared};
+use crate::faults::CallbackFate;
 use crate::journal::{Callback, Event, Params};
 use crate::options::BodyForm;
 use crate::scripts::CallbackScript;
@@ -24,14 +25,53 @@ pub(crate) fn http_client() -> HttpClient {
 /// Separates the parts of a multipart body; no field of a callback can contain it.
 const BOUNDARY: &str = "----exotelsimulatorboundary7d1b";
 
+/// How a callback travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// In the body of a POST.
+    Post(BodyForm),
+}
+
+/// Which answer to a callback will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ack {
+    /// Any 2xx; else it is sent again.
+    Any2xx,
+    /// 200; else it is sent again.
+    Only200,
+}
+
+impl Ack {
+    fn is_given_by(self, status: u16) -> bool {
+        match self {
+            Ack::Any2xx => (200..300).contains(&status),
+            Ack::Only200 => status == 200,
+        }
+    }
+}
+
+/// What became of a callback sent by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// The first attempt was answered with this status.
+    Answered(u16),
+    /// The first attempt was not answered.
+    Unanswered,
+    /// A fault kept it from being sent.
+    Dropped,
+    /// A fault put it off.
+    Delayed,
+}
+
 /// A callback to be sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     pub(crate) sid: String,
-    /// `answered`, `terminal`, `ringing`, `sms`.
+    /// `answered`, `terminal`, `ringing`, `sms`, `heartbeat`.
     pub(crate) event: &'static str,
     pub(crate) url: String,
-    pub(crate) form: BodyForm,
+    pub(crate) way: Way,
+    pub(crate) ack: Ack,
     pub(crate) fields: Vec<(&'static str, Node)>,
     pub(crate) script: CallbackScript,
     /// What identifies it to a draw, whatever the order of things.
@@ -51,13 +91,7 @@ pub(crate) fn courier(core: &Shared) -> Courier {
     core.clone().spawn(async move {
         let mut held: Vec<Outgoing> = Vec::new();
         while let Some(outgoing) = inbox.recv().await {
-            let late_ms = core.options.timings.late_ms;
-            let fate = core.change(|state| {
-                let Outgoing {
-                    script, event, key, ..
-                } = &outgoing;
-                state.faults.for_callback(core.dice, script, event, key, late_ms)
-            });
+            let fate = fate(&core, &outgoing);
             if fate.dropped {
                 core.record(Event::Callback(entry(&outgoing, 1, Some("dropped"))));
                 continue;
@@ -85,6 +119,34 @@ pub(crate) fn courier(core: &Shared) -> Courier {
     courier
 }
 
+fn fate(core: &Core, outgoing: &Outgoing) -> CallbackFate {
+    let late_ms = core.options.timings.late_ms;
+    let Outgoing {
+        script, event, key, ..
+    } = outgoing;
+    core.change(|state| state.faults.for_callback(core.dice, script, event, key, late_ms))
+}
+
+/// Sends a callback that no other precedes or follows, and waits for the answer to the first attempt.
+pub(crate) async fn send(core: &Shared, outgoing: Outgoing) -> Sent {
+    let fate = fate(core, &outgoing);
+    if fate.dropped {
+        core.record(Event::Callback(entry(&outgoing, 1, Some("dropped"))));
+        return Sent::Dropped;
+    }
+    if let Some(after_ms) = fate.duplicate_after_ms {
+        later(core, after_ms, outgoing.clone(), "duplicate");
+    }
+    if let Some(after_ms) = fate.delay_ms {
+        later(core, after_ms, outgoing, "delayed");
+        return Sent::Delayed;
+    }
+    match deliver(core, outgoing, None).await {
+        Some(status) => Sent::Answered(status),
+        None => Sent::Unanswered,
+    }
+}
+
 fn later(core: &Shared, after_ms: u64, outgoing: Outgoing, fault: &'static str) {
     let core = core.clone();
     core.clone().spawn(async move {
@@ -93,22 +155,28 @@ fn later(core: &Shared, after_ms: u64, outgoing: Outgoing, fault: &'static str) 
     });
 }
 
-/// Sends a callback and, if it is not taken, sees to the retries.
-async fn deliver(core: &Shared, outgoing: Outgoing, fault: Option<&'static str>) {
-    if attempt(core, &outgoing, 1, fault).await {
-        return;
+/// Sends a callback and, if it is not taken, sees to the retries. Answers the status of the first attempt.
+async fn deliver(core: &Shared, outgoing: Outgoing, fault: Option<&'static str>) -> Option<u16> {
+    let first = attempt(core, &outgoing, 1, fault).await;
+    let is_taken = |outgoing: &Outgoing, status: Option<u16>| {
+        status.is_some_and(|status| outgoing.ack.is_given_by(status))
+    };
+    if is_taken(&outgoing, first) {
+        return first;
     }
     let core = core.clone();
     core.clone().spawn(async move {
         for (at, wait_ms) in core.options.timings.retry_ms.iter().enumerate() {
             core.pass(*wait_ms).await;
             let number = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(2);
-            if attempt(&core, &outgoing, number, fault).await {
+            let status = attempt(&core, &outgoing, number, fault).await;
+            if is_taken(&outgoing, status) {
                 return;
             }
         }
         tracing::warn!(call.sid = %outgoing.sid, "gave up on the `{}` callback", outgoing.event);
     });
+    first
 }
 
 fn entry(outgoing: &Outgoing, attempt: u32, fault: Option<&str>) -> Callback {
@@ -116,7 +184,7 @@ fn entry(outgoing: &Outgoing, attempt: u32, fault: Option<&str>) -> Callback {
         sid: outgoing.sid.clone(),
         event: outgoing.event.to_owned(),
         url: outgoing.url.clone(),
-        content_type: content_type(outgoing.form).to_owned(),
+        content_type: outgoing.way.content_type().to_owned(),
         params: Params(flatten(&outgoing.fields)),
         attempt,
         status: None,
@@ -126,11 +194,11 @@ fn entry(outgoing: &Outgoing, attempt: u32, fault: Option<&str>) -> Callback {
     }
 }
 
-/// One attempt; true when it was answered with 2xx.
-async fn attempt(core: &Shared, outgoing: &Outgoing, number: u32, fault: Option<&str>) -> bool {
+/// One attempt, and the status that it was answered with.
+async fn attempt(core: &Shared, outgoing: &Outgoing, number: u32, fault: Option<&str>) -> Option<u16> {
     let id = core.record(Event::Callback(entry(outgoing, number, fault)));
     let timeout = std::time::Duration::from_millis(core.options.callback_timeout_ms);
-    let result = match tokio::time::timeout(timeout, post(core, outgoing)).await {
+    let result = match tokio::time::timeout(timeout, request(core, outgoing)).await {
         Ok(result) => result,
         Err(_) => Err(format!("no answer within {} ms", timeout.as_millis())),
     };
@@ -143,29 +211,30 @@ async fn attempt(core: &Shared, outgoing: &Outgoing, number: u32, fault: Option<
         }
     });
     match result {
-        Ok(status) => (200..300).contains(&status),
+        Ok(status) => Some(status),
         Err(error) => {
             tracing::info!(call.sid = %outgoing.sid, "`{}` callback was not answered: {error}", outgoing.event);
-            false
+            None
         }
     }
 }
 
-async fn post(core: &Shared, outgoing: &Outgoing) -> Result<u16, String> {
+async fn request(core: &Shared, outgoing: &Outgoing) -> Result<u16, String> {
     let uri: http::Uri = outgoing
         .url
         .parse()
-        .map_err(|err| format!("StatusCallback is no URL: {err}"))?;
+        .map_err(|err| format!("the callback's URL is none: {err}"))?;
     if uri.scheme_str() != Some("http") {
         return Err("the simulator calls back over plain http only".to_owned());
     }
-    let content_type = match outgoing.form {
+    let Way::Post(form) = outgoing.way;
+    let content_type = match form {
         BodyForm::Multipart => format!("multipart/form-data; boundary={BOUNDARY}"),
         other => content_type(other).to_owned(),
     };
     let request = http::Request::post(uri)
         .header(http::header::CONTENT_TYPE, content_type)
-        .body(Full::new(Bytes::from(body(outgoing.form, &outgoing.fields))))
+        .body(Full::new(Bytes::from(body(form, &outgoing.fields))))
         .map_err(|err| err.to_string())?;
     let response = core.client.request(request).await.map_err(|err| chain(&err))?;
     let status = response.status().as_u16();
@@ -182,6 +251,14 @@ fn chain(err: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+impl Way {
+    fn content_type(self) -> &'static str {
+        match self {
+            Way::Post(form) => content_type(form),
+        }
+    }
 }
 
 fn content_type(form: BodyForm) -> &'static str {

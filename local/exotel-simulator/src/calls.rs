@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::answer::Node;
-use crate::callbacks::{self, Courier, Outgoing};
+use crate::callbacks::{self, Ack, Courier, Outgoing, Way};
 use crate::core::Shared;
 use crate::ist;
 use crate::mp3::Sound;
@@ -436,7 +436,8 @@ impl Line {
             sid,
             event,
             url,
-            form,
+            way: Way::Post(form),
+            ack: Ack::Any2xx,
             fields,
             script,
             key,

@@ -12,6 +12,7 @@ use crate::callbacks::HttpClient;
 use crate::draw::Dice;
 use crate::exophones::{self, ExophoneView};
 use crate::faults::{ApiFault, Faults, Operation};
+use crate::heartbeat::{self, Subscription};
 use crate::journal::{Callback, Dial, Event, Journal, Request};
 use crate::messages::Message;
 use crate::options::Options;
@@ -44,6 +45,7 @@ pub(crate) struct State {
     pub(crate) recordings: HashMap<String, Recording>,
     /// Of all accounts, in the order in which they appeared.
     pub(crate) exophones: Vec<ExophoneView>,
+    pub(crate) heartbeat: Option<Subscription>,
     pub(crate) scripts: Vec<Script>,
     pub(crate) faults: Faults,
     pub(crate) windows: HashMap<(String, Budget), Window>,
@@ -242,7 +244,8 @@ impl Core {
     }
 
     /// Forgets everything that happened and was set; calls in progress end without another word. Journal ids go on.
-    pub(crate) fn reset(&self) {
+    /// What the options say is so again.
+    pub(crate) fn reset(self: &Arc<Self>) {
         self.change(|state| {
             let mut journal = std::mem::take(&mut state.journal);
             journal.clear();
@@ -255,6 +258,9 @@ impl Core {
                 ..State::default()
             };
         });
+        if let Some(heartbeat) = self.options.heartbeat.clone() {
+            heartbeat::start(self, heartbeat);
+        }
     }
 
     /// A new sid. Which one depends on the seed and on how many came before it to the same number.
@@ -265,7 +271,7 @@ impl Core {
 }
 
 impl State {
-    fn count(&mut self, key: String) -> u64 {
+    pub(crate) fn count(&mut self, key: String) -> u64 {
         let count = self.counts.entry(key).or_default();
         *count += 1;
         *count

@@ -32,6 +32,11 @@ impl Connectivity {
         }
     }
 
+    /// Whether it does not work.
+    pub(crate) fn is_affected(&self) -> bool {
+        self.status != ACTIVE
+    }
+
     fn node(&self, now: Timestamp) -> Node {
         Node::Object(vec![
             ("status", self.status.as_str().into()),
@@ -70,6 +75,11 @@ impl ExophoneView {
             incoming: Connectivity::active(),
             outgoing: Connectivity::active(),
         }
+    }
+
+    /// Whether it does not work, one way at least.
+    pub(crate) fn is_affected(&self) -> bool {
+        self.incoming.is_affected() || self.outgoing.is_affected()
     }
 
     /// `incoming_call` and `outgoing_call`, as GET and HeartBeat carry them.

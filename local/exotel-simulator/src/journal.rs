@@ -104,11 +104,11 @@ pub struct Dial {
 /// An attempt at a callback.
 #[derive(Debug, Clone, Serialize)]
 pub struct Callback {
-    /// Sid of the call or message.
+    /// Sid of the call or message; of the account for a HeartBeat.
     pub sid: String,
-    /// `answered`, `terminal`, `ringing`; `sms` for a delivery report.
+    /// `answered`, `terminal`, `ringing`; `sms` for a delivery report; `heartbeat`.
     pub event: String,
-    /// Where it went, as given in `StatusCallback`.
+    /// Where it went, as it was given.
     pub url: String,
     /// Its content type.
     pub content_type: String,

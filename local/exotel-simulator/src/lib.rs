@@ -10,6 +10,7 @@ mod draw;
 mod error;
 mod exophones;
 mod faults;
+mod heartbeat;
 mod ist;
 mod journal;
 mod messages;
@@ -32,6 +33,7 @@ use tokio::net::TcpListener;
 pub use crate::error::Error;
 pub use crate::exophones::{Connectivity, ExophoneHealth, ExophoneView};
 pub use crate::faults::{ApiFault, ApiRule, CallbackFault, CallbackRule, Faults, Operation};
+pub use crate::heartbeat::{EmptyAs, Heartbeat, HeartbeatStatus, Nesting, Pushed};
 pub use crate::journal::{Callback, Dial, Entry, Event, Params, Request};
 pub use crate::options::{Account, BodyForm, Clock, Options, Timings};
 pub use crate::phone::Number;
@@ -75,6 +77,12 @@ impl Simulator {
             (options.clock)().as_nanosecond().unsigned_abs() as u64
         });
         let core = Core::new(options, origin.trim_end_matches('/').to_owned(), seed);
+        if let Some(heartbeat) = &core.options.heartbeat {
+            heartbeat
+                .check(&core)
+                .map_err(|problem| Error::Options(format!("the HeartBeat cannot be pushed: {problem}")))?;
+            heartbeat::start(&core, heartbeat.clone());
+        }
         let router: Router = sim::routes()
             .merge(recordings::routes())
             .merge(api::routes())
@@ -200,6 +208,31 @@ impl Handle {
     /// In words, when one names no ExoPhone of its account, no account, or no number.
     pub fn set_exophones(&self, health: Vec<ExophoneHealth>) -> Result<(), String> {
         self.core.set_exophones(health)
+    }
+
+    /// Subscribes to the HeartBeat, or ends the subscription, as POST and DELETE of `/_sim/heartbeat` do.
+    ///
+    /// # Errors
+    ///
+    /// In words, when the account or the URL cannot be used, or the interval passes in no time.
+    pub fn set_heartbeat(&self, heartbeat: Option<Heartbeat>) -> Result<(), String> {
+        match heartbeat {
+            Some(heartbeat) => {
+                heartbeat.check(&self.core)?;
+                heartbeat::start(&self.core, heartbeat);
+            }
+            None => heartbeat::stop(&self.core),
+        }
+        Ok(())
+    }
+
+    /// Pushes the HeartBeat once, now, and waits for the answer to the first attempt.
+    ///
+    /// # Errors
+    ///
+    /// In words, when nobody has subscribed.
+    pub async fn push_heartbeat(&self) -> Result<Pushed, String> {
+        heartbeat::push(&self.core, None).await
     }
 
     /// Replaces the faults switched on, as `PUT /_sim/faults` does.

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use clap::{Parser, ValueEnum};
-use exotel_simulator::{Account, BodyForm, Options, Simulator};
+use exotel_simulator::{Account, BodyForm, EmptyAs, Heartbeat, Nesting, Options, Simulator};
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
@@ -137,6 +137,22 @@ struct Cli {
     /// Answer v2 requests for ExoPhones with the data alone, instead of in response.data of the envelope.
     #[arg(long)]
     exophones_at_top: bool,
+
+    /// Push the HeartBeat of the account's ExoPhones to this URL (plain http).
+    #[arg(long, value_name = "URL")]
+    heartbeat_url: Option<String>,
+
+    /// Simulated milliseconds from push to push of the HeartBeat.
+    #[arg(long, value_name = "MS", default_value_t = 60_000)]
+    heartbeat_every_ms: u64,
+
+    /// Write the HeartBeat's data without the "connectivity" around a number's health.
+    #[arg(long)]
+    heartbeat_flat: bool,
+
+    /// Write the HeartBeat's empty lists as [] instead of null.
+    #[arg(long)]
+    heartbeat_empty_arrays: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -187,6 +203,19 @@ impl Cli {
             list_details: !self.no_list_details,
             inbound_to_agent: self.inbound_to_agent,
             exophones_at_top: self.exophones_at_top,
+            heartbeat: self.heartbeat_url.map(|url| Heartbeat {
+                url,
+                every_ms: Some(self.heartbeat_every_ms),
+                nesting: match self.heartbeat_flat {
+                    true => Nesting::Flat,
+                    false => Nesting::Connectivity,
+                },
+                empty_as: match self.heartbeat_empty_arrays {
+                    true => EmptyAs::Array,
+                    false => EmptyAs::Null,
+                },
+                ..Heartbeat::default()
+            }),
             ..Options::default()
         };
         let timings = &mut options.timings;

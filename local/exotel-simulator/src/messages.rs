@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::answer::Node;
-use crate::callbacks::{self, Outgoing};
+use crate::callbacks::{self, Ack, Outgoing, Way};
 use crate::core::Shared;
 use crate::ist;
 use crate::options::BodyForm;
@@ -166,7 +166,8 @@ async fn live(core: &Shared, sid: &str) -> Option<()> {
         sid,
         event: "sms",
         url,
-        form,
+        way: Way::Post(form),
+        ack: Ack::Any2xx,
         fields,
         script,
         key,

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::heartbeat::Heartbeat;
+
 /// An Exotel account that the simulator knows.
 #[derive(Debug, Clone)]
 pub struct Account {
@@ -139,6 +141,8 @@ pub struct Options {
     pub inbound_to_agent: bool,
     /// Answer v2 requests for ExoPhones with the data alone, instead of in `response.data` of the v2 envelope.
     pub exophones_at_top: bool,
+    /// A subscription to the HeartBeat that stands from the start and after each reset.
+    pub heartbeat: Option<Heartbeat>,
     /// How long a callback may take to be answered, in real milliseconds.
     pub callback_timeout_ms: u64,
     /// Entries kept in the journal; the oldest go first.
@@ -169,6 +173,7 @@ impl Default for Options {
             list_details: true,
             inbound_to_agent: false,
             exophones_at_top: false,
+            heartbeat: None,
             callback_timeout_ms: 15_000,
             journal_limit: 100_000,
             clock: Arc::new(Timestamp::now),

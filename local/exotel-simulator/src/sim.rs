@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::core::Shared;
 use crate::exophones::{ExophoneHealth, ExophoneView};
 use crate::faults::Faults;
+use crate::heartbeat::{self, Heartbeat, HeartbeatStatus};
 use crate::journal::Entry;
 use crate::scripts::Script;
 use crate::views;
@@ -42,6 +43,11 @@ pub(crate) fn routes() -> Router<Shared> {
             get(faults).post(add_faults).put(set_faults).delete(clear_faults),
         )
         .route("/_sim/exophones", get(exophones).post(set_exophones))
+        .route(
+            "/_sim/heartbeat",
+            get(heartbeat).post(start_heartbeat).delete(stop_heartbeat),
+        )
+        .route("/_sim/heartbeat/push", post(push_heartbeat))
         .route("/_sim/reset", post(reset))
         .route(
             "/_sim/{*unknown}",
@@ -179,13 +185,59 @@ async fn set_exophones(State(core): State<Shared>, body: Bytes) -> Response {
     }
 }
 
+async fn heartbeat(State(core): State<Shared>) -> Json<Option<Heartbeat>> {
+    Json(core.read(|state| {
+        let subscription = state.heartbeat.as_ref();
+        subscription.map(|subscription| subscription.heartbeat.clone())
+    }))
+}
+
+async fn start_heartbeat(State(core): State<Shared>, body: Bytes) -> Response {
+    let heartbeat = match read::<Heartbeat>(&body) {
+        Ok(heartbeat) => heartbeat,
+        Err(refusal) => return *refusal,
+    };
+    if let Err(error) = heartbeat.check(&core) {
+        return problem(&error);
+    }
+    heartbeat::start(&core, heartbeat);
+    StatusCode::NO_CONTENT.into_response()
+}
+
+async fn stop_heartbeat(State(core): State<Shared>) -> StatusCode {
+    heartbeat::stop(&core);
+    StatusCode::NO_CONTENT
+}
+
+/// What one push is to say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Push {
+    /// `status_type` of this push only.
+    status: Option<HeartbeatStatus>,
+}
+
+async fn push_heartbeat(State(core): State<Shared>, body: Bytes) -> Response {
+    let push = match body.is_empty() {
+        true => Push::default(),
+        false => match read::<Push>(&body) {
+            Ok(push) => push,
+            Err(refusal) => return *refusal,
+        },
+    };
+    match heartbeat::push(&core, push.status).await {
+        Ok(pushed) => Json(pushed).into_response(),
+        Err(error) => (StatusCode::CONFLICT, Json(json!({"error": error}))).into_response(),
+    }
+}
+
 async fn reset(State(core): State<Shared>) -> StatusCode {
     core.reset();
     StatusCode::NO_CONTENT
 }
 
 async fn unknown() -> Response {
-    let paths = "health, journal, calls, messages, rate, scripts, faults, exophones, reset";
+    let paths = "health, journal, calls, messages, rate, scripts, faults, exophones, heartbeat, reset";
     (
         StatusCode::NOT_FOUND,
         Json(json!({"error": format!("nothing here; under /_sim there are {paths}")})),

@@ -12,6 +12,7 @@ mod details;
 mod exophones;
 mod faults;
 mod harness;
+mod heartbeat;
 mod list;
 mod program;
 mod recordings;

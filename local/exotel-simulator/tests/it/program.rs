@@ -21,6 +21,14 @@ fn help_names_every_option_with_an_explanation() {
         "--talk-ms",
         "--seed",
         "--exophone",
+        "--exophone-limit",
+        "--exophones-at-top",
+        "--no-list-details",
+        "--inbound-to-agent",
+        "--heartbeat-url",
+        "--heartbeat-every-ms",
+        "--heartbeat-flat",
+        "--heartbeat-empty-arrays",
     ] {
         assert!(help.contains(option), "{option}");
     }
