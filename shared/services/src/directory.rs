@@ -181,7 +181,7 @@ impl Directory {
             Record::Call(call) => Some(Exported::Call(CallLog::from(&*call))),
             Record::Sms(sms) => Some(Exported::Sms(SmsLog::from(&*sms))),
             Record::RawEvent(event) => Some(Exported::RawEvent(Box::new(RawEventView::new(*event, masked)))),
-            Record::User(_) | Record::CallRecord(_) | Record::Other { .. } => None,
+            Record::User(_) | Record::CallRecord(_) | Record::Alert(_) | Record::Other { .. } => None,
         });
         Ok(Page {
             items: items.collect(),

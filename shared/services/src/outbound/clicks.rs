@@ -308,7 +308,8 @@ impl Outbound {
         }
     }
 
-    /// Sends what comes next to the queue. If that fails, the row does not wait for nobody.
+    /// Sends what comes next to the queue. If that fails, the row does not wait for nobody. An error means that nobody
+    /// will send it: whether the queue took it all the same decides, and only the row can tell.
     async fn queue<I: Clicked>(
         &self,
         queue: &OutboundQueue,
@@ -322,16 +323,28 @@ impl Outbound {
             return Ok(row.placed());
         };
         let reason = "No slot was free, and it could not be queued.";
-        // If the queue took it all the same, its message finds nothing that waits.
-        I::settle(
+        let settled = I::settle(
             &self.table,
             row.locator(),
             &[Intent::Waiting],
             Intent::GaveUp,
             Some(reason),
         )
-        .await?;
-        Err(OutboundError::NotQueued(error))
+        .await;
+        match settled {
+            // If the queue took it all the same, its message finds nothing that waits.
+            Ok(true) => Err(OutboundError::NotQueued(error)),
+            // It did, and its worker was quicker.
+            Ok(false) => {
+                let moved = I::read(&self.table, row.locator()).await.ok().flatten();
+                Ok(moved.unwrap_or(row).placed())
+            }
+            // It waits for the queue, if that took it, or for the sweep to expire it: it must not be begun anew.
+            Err(unsettled) => {
+                tracing::error!(locator = %row.locator(), "perhaps queued ({error}), and not settled: {unsettled}");
+                Ok(row.placed())
+            }
+        }
     }
 
     fn allow(&self, whose: &'static str, number: &PhoneNumber) -> Result<(), OutboundError> {

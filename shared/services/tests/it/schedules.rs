@@ -1017,6 +1017,9 @@ fn whatever_goes_wrong_nobody_is_rung_twice_and_nothing_is_lost() {
                         return;
                     }
                     let counts = play_alone(seed);
+                    if seed % 1_000 == 999 {
+                        println!("{} schedules begun", seed + 1);
+                    }
                     let mut all = all.lock().unwrap();
                     match counts {
                         Ok(counts) => {
