@@ -65,6 +65,48 @@ pub enum CallState {
 }
 
 impl CallState {
+    /// Every state.
+    pub const ALL: [CallState; 16] = [
+        CallState::Waiting,
+        CallState::InFlight,
+        CallState::Unconfirmed,
+        CallState::Accepted,
+        CallState::Ringing,
+        CallState::InProgress,
+        CallState::Talking,
+        CallState::Lost,
+        CallState::Refused,
+        CallState::Expired,
+        CallState::GaveUp,
+        CallState::Failed,
+        CallState::Canceled,
+        CallState::Busy,
+        CallState::NoAnswer,
+        CallState::Completed,
+    ];
+
+    /// The word in items and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CallState::Waiting => "waiting",
+            CallState::InFlight => "in-flight",
+            CallState::Unconfirmed => "unconfirmed",
+            CallState::Accepted => "accepted",
+            CallState::Ringing => "ringing",
+            CallState::InProgress => "in-progress",
+            CallState::Talking => "talking",
+            CallState::Lost => "lost",
+            CallState::Refused => "refused",
+            CallState::Expired => "expired",
+            CallState::GaveUp => "gave-up",
+            CallState::Failed => "failed",
+            CallState::Canceled => "canceled",
+            CallState::Busy => "busy",
+            CallState::NoAnswer => "no-answer",
+            CallState::Completed => "completed",
+        }
+    }
+
     /// The state that Exotel's `Status` word means, or `None` for a word we do not know. `lead_leg` tells an
     /// answered first leg from a conversation.
     pub fn from_exotel(status: &str, lead_leg: Option<LegStatus>) -> Option<Self> {

@@ -5,6 +5,7 @@ pub mod alert;
 pub mod call;
 pub mod call_record;
 pub mod directory;
+pub mod figures;
 pub mod idempotency;
 pub mod ids;
 pub mod outbound_limit;

@@ -102,6 +102,25 @@ impl SmsState {
         )
     }
 
+    /// The word in items and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SmsState::Waiting => "waiting",
+            SmsState::InFlight => "in-flight",
+            SmsState::Unconfirmed => "unconfirmed",
+            SmsState::Queued => "queued",
+            SmsState::Sending => "sending",
+            SmsState::Submitted => "submitted",
+            SmsState::Sent => "sent",
+            SmsState::Lost => "lost",
+            SmsState::Refused => "refused",
+            SmsState::Expired => "expired",
+            SmsState::GaveUp => "gave-up",
+            SmsState::Failed => "failed",
+            SmsState::Delivered => "delivered",
+        }
+    }
+
     /// The word that the log shows.
     pub fn status(self) -> &'static str {
         match self {
