@@ -22,6 +22,8 @@ pub const BUCKET_SECS: i64 = 900;
 /// Flows, agents and ExoPhones that an item names, each; the calls of further ones count under [`OTHER`]. An item then
 /// stays below the 400 KB that DynamoDB stores.
 pub const MOST_NAMED: usize = 500;
+/// Characters of a name that are kept: ids and numbers are shorter.
+const LONGEST_NAME: usize = 80;
 /// Who or what is counted together beyond [`MOST_NAMED`].
 pub const OTHER: &str = "other";
 /// Parts of the account's currency that prices are counted in: Exotel tells at most four decimals.
@@ -436,7 +438,11 @@ impl Figures {
     pub fn count_call(&mut self, call: &CallSummary) {
         let one = CallFigures::of(call);
         let named = |by: &mut BTreeMap<String, CallFigures>, key: Option<String>| {
-            if let Some(key) = key {
+            if let Some(key) = key.filter(|key| !key.is_empty()) {
+                let key = match key.char_indices().nth(LONGEST_NAME) {
+                    Some((end, _)) => key[..end].to_owned(),
+                    None => key,
+                };
                 *by.entry(key).or_default() += &one;
             }
         };
@@ -494,45 +500,69 @@ impl std::ops::AddAssign<&Figures> for Figures {
     }
 }
 
-/// What a day, or several, add up to, with the calls of each hour of the day.
+/// What a local day adds up to, with the calls of each of its quarters: any zone's hours can be told from them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct DayFigures {
     /// The sums.
     #[serde(flatten)]
     pub figures: Figures,
-    /// Calls by hour of the local day, 0 to 23.
-    pub hours: [u64; 24],
+    /// Calls by quarter, from the day's first; up to the last one that has any.
+    #[serde(default, rename = "quarters")]
+    pub by_quarter: Vec<u64>,
 }
 
 impl DayFigures {
-    /// Adds a quarter, by the clock of a zone.
-    pub fn add_bucket(&mut self, bucket: Bucket, figures: &Figures, zone: &TimeZone) {
+    /// Adds a quarter of a day that begins with `first`.
+    pub fn add_bucket(&mut self, first: Bucket, bucket: Bucket, figures: &Figures) {
         self.figures += figures;
-        self.hours[bucket.hour(zone)] += figures.calls.calls;
-    }
-
-    /// The hour of the day with the most calls, the earliest of several; `None` without calls.
-    pub fn peak_hour(&self) -> Option<usize> {
-        let most = self.hours.iter().copied().max().filter(|most| *most > 0)?;
-        self.hours.iter().position(|calls| *calls == most)
+        let (Ok(at), true) = (usize::try_from(bucket.0 - first.0), figures.calls.calls > 0) else {
+            return;
+        };
+        if self.by_quarter.len() <= at {
+            self.by_quarter.resize(at + 1, 0);
+        }
+        self.by_quarter[at] += figures.calls.calls;
     }
 
     /// As [`Figures::bounded`].
     pub fn bounded(self) -> Self {
         Self {
             figures: self.figures.bounded(),
-            hours: self.hours,
+            by_quarter: self.by_quarter,
         }
     }
 }
 
-impl std::ops::AddAssign<&DayFigures> for DayFigures {
-    fn add_assign(&mut self, other: &DayFigures) {
-        self.figures += &other.figures;
-        for (into, from) in self.hours.iter_mut().zip(other.hours) {
-            *into += from;
+/// What a span adds up to, with the calls of each hour of a zone's day.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpanFigures {
+    /// The sums.
+    pub figures: Figures,
+    /// Calls by hour of the local day, 0 to 23.
+    pub hours: [u64; 24],
+}
+
+impl SpanFigures {
+    /// Adds a quarter, by the clock of a zone.
+    pub fn add_bucket(&mut self, bucket: Bucket, figures: &Figures, zone: &TimeZone) {
+        self.figures += figures;
+        self.hours[bucket.hour(zone)] += figures.calls.calls;
+    }
+
+    /// Adds a day that begins with `first`, by the clock of a zone, which need not be the day's own.
+    pub fn add_day(&mut self, first: Bucket, day: &DayFigures, zone: &TimeZone) {
+        self.figures += &day.figures;
+        let mut bucket = first;
+        for calls in &day.by_quarter {
+            self.hours[bucket.hour(zone)] += calls;
+            bucket = bucket.next();
         }
+    }
+
+    /// The hour of the day with the most calls, the earliest of several; `None` without calls.
+    pub fn peak_hour(&self) -> Option<usize> {
+        let most = self.hours.iter().copied().max().filter(|most| *most > 0)?;
+        self.hours.iter().position(|calls| *calls == most)
     }
 }
 
@@ -727,7 +757,7 @@ mod tests {
 
     #[test]
     fn nothing_divides_by_zero() {
-        let none = DayFigures::default();
+        let none = SpanFigures::default();
         let calls = &none.figures.calls;
         assert_eq!(
             (
@@ -824,25 +854,33 @@ mod tests {
             for call in &calls {
                 buckets.entry(Bucket::of(call.at)).or_default().count_call(call);
             }
+            let first = |date: Date| Bucket::of_day(date, &zone).next().unwrap();
             let mut days: BTreeMap<Date, DayFigures> = BTreeMap::new();
+            let mut by_buckets = SpanFigures::default();
+            let elsewhere = TimeZone::get("Asia/Kathmandu").unwrap();
             for (bucket, figures) in &buckets {
-                days.entry(bucket.date(&zone)).or_default().add_bucket(*bucket, figures, &zone);
+                let date = bucket.date(&zone);
+                days.entry(date).or_default().add_bucket(first(date), *bucket, figures);
+                by_buckets.add_bucket(*bucket, figures, &elsewhere);
             }
-            let mut all = DayFigures::default();
+            let mut by_days = SpanFigures::default();
             for (date, day) in &days {
                 let of_day: u64 = Bucket::of_day(*date, &zone).filter_map(|b| buckets.get(&b)).map(|f| f.calls.calls).sum();
                 prop_assert_eq!(of_day, day.figures.calls.calls);
-                all += day;
+                prop_assert_eq!(of_day, day.by_quarter.iter().sum::<u64>());
+                by_days.add_day(first(*date), day, &elsewhere);
             }
-            prop_assert_eq!(all.hours.iter().sum::<u64>(), calls.len() as u64);
-            prop_assert_eq!(all.figures, fold(&calls));
+            prop_assert_eq!(by_days.hours.iter().sum::<u64>(), calls.len() as u64);
+            prop_assert_eq!(&by_days.figures, &fold(&calls));
+            prop_assert_eq!(by_days, by_buckets, "days and quarters tell the same, in any zone");
         }
 
         #[test]
         fn figures_are_read_back_as_they_were_written(calls in summaries()) {
             let mut day = DayFigures::default();
             for call in &calls {
-                day.add_bucket(Bucket::of(call.at), &fold(std::slice::from_ref(call)), &TimeZone::UTC);
+                let first = Bucket::of(Timestamp::from_second(1_790_000_000).unwrap());
+                day.add_bucket(first, Bucket::of(call.at), &fold(std::slice::from_ref(call)));
             }
             let json = serde_json::to_string(&day).unwrap();
             prop_assert_eq!(serde_json::from_str::<DayFigures>(&json).unwrap(), day);
