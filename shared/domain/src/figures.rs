@@ -504,7 +504,6 @@ impl std::ops::AddAssign<&Figures> for Figures {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayFigures {
     /// The sums.
-    #[serde(flatten)]
     pub figures: Figures,
     /// Calls by quarter, from the day's first; up to the last one that has any.
     #[serde(default, rename = "quarters")]

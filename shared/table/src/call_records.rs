@@ -65,9 +65,22 @@ pub(crate) fn decode(item: serde_dynamo::Item) -> Result<HeldRecord, TableError>
     Ok(HeldRecord { record, rev })
 }
 
-/// The place of a summary, as cursors name it.
-fn place(summary: &CallSummary) -> String {
+/// The place of a summary, as cursors of its lists name it.
+pub fn place(summary: &CallSummary) -> String {
     keys::call_summary(summary.at, &summary.sid).sk
+}
+
+/// The item of a summary.
+pub(crate) fn summary_item(summary: &CallSummary, rev: i64) -> Result<Attributes, TableError> {
+    let key = keys::call_summary(summary.at, &summary.sid);
+    let customer = summary.customer.as_ref().and_then(|customer| customer.phone());
+    let gsi1 = customer.map(|phone| Gsi1 {
+        pk: keys::number_partition(&phone),
+        sk: key.sk.clone(),
+    });
+    let mut item = item::item(Entity::CallSummary, &key, gsi1, None, summary)?;
+    item.insert(REV.to_owned(), crate::expression::attribute(rev));
+    Ok(item)
 }
 
 /// Which summaries are wanted.
@@ -188,14 +201,7 @@ impl Table {
     /// # Errors
     /// [`TableError`]; writing again is always safe.
     pub async fn put_call_summary(&self, summary: &CallSummary, rev: i64) -> Result<bool, TableError> {
-        let key = keys::call_summary(summary.at, &summary.sid);
-        let customer = summary.customer.as_ref().and_then(|customer| customer.phone());
-        let gsi1 = customer.map(|phone| Gsi1 {
-            pk: keys::number_partition(&phone),
-            sk: key.sk.clone(),
-        });
-        let mut item = item::item(Entity::CallSummary, &key, gsi1, None, summary)?;
-        item.insert(REV.to_owned(), crate::expression::attribute(rev));
+        let item = summary_item(summary, rev)?;
         let newer = Expression::new().only_if_absent_or_less(REV, rev);
         Ok(matches!(self.put(item, newer).await?, Written::Done(_)))
     }

@@ -139,6 +139,14 @@ impl Expression {
         self
     }
 
+    /// Only if the item does not have the attribute, or has no greater one.
+    pub(crate) fn only_if_absent_or_at_most(mut self, attribute: &str, value: impl Serialize) -> Self {
+        let (name, value) = (self.name(attribute), self.value(value));
+        self.conditions
+            .push(format!("(attribute_not_exists({name}) OR {name} <= {value})"));
+        self
+    }
+
     /// The update expression, if anything changes.
     pub(crate) fn update(&self) -> Option<String> {
         let clauses: Vec<_> = [

@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
+    figures::Bucket,
     ids::{AlertId, AlertSubject, CallId, CallLocator, CallSid, LeadId, RuleId, SmsId, SmsLocator, UserId},
     phone::PhoneNumber,
 };
@@ -272,6 +273,60 @@ pub(crate) fn call_summary_at(place: &str) -> Option<Primary> {
 /// Index partition of the summaries of a customer's calls.
 pub(crate) fn number_partition(phone: &PhoneNumber) -> String {
     format!("NUMBER#{phone}")
+}
+
+/// Partition of the summaries of SMS wanted in an hour.
+pub(crate) fn message_summaries_partition(hour: &str) -> String {
+    format!("MESSAGES#{hour}")
+}
+
+/// An SMS's summary, in the hour it was wanted in.
+pub(crate) fn message_summary(at: Timestamp, id: &SmsId) -> Primary {
+    Primary::new(
+        message_summaries_partition(&hour(at)),
+        format!("{}#{id}", sortable(at)),
+    )
+}
+
+/// Partition of the quarters that are to be folded anew.
+pub(crate) const DIRTY_FIGURES: &str = "DIRTY#FIGURES";
+
+/// The mark of a quarter that is to be folded anew.
+pub(crate) fn dirty(bucket: Bucket) -> Primary {
+    Primary::new(DIRTY_FIGURES, bucket.to_string())
+}
+
+/// The figures of a quarter.
+pub(crate) fn figures(bucket: Bucket) -> Primary {
+    let text = bucket.to_string();
+    let (date, time) = text.split_once('T').expect("it has a date and a time");
+    Primary::new(format!("FIGURES#{date}"), time)
+}
+
+/// The quarter whose figures a key names.
+pub(crate) fn figures_bucket(key: &Primary) -> Option<Bucket> {
+    let date = key.pk.strip_prefix("FIGURES#")?;
+    format!("{date}T{}", key.sk).parse().ok()
+}
+
+/// Partition of the figures of a zone's days.
+pub(crate) fn days_partition(zone: &str) -> String {
+    format!("FIGURES#DAYS#{zone}")
+}
+
+/// The figures of a zone's day.
+pub(crate) fn day(zone: &str, date: Date) -> Primary {
+    Primary::new(days_partition(zone), date.to_string())
+}
+
+/// The rebuilding of figures: one at a time.
+pub(crate) fn rebuild() -> Primary {
+    Primary::new("REBUILD#FIGURES", "REBUILD")
+}
+
+/// A history that becomes a file.
+pub(crate) fn export(id: &str) -> Primary {
+    Primary::new(format!("EXPORT#{id}"), "EXPORT")
 }
 
 /// Partition of calls that ended and have not settled.

@@ -5,6 +5,7 @@ pub mod call_records;
 pub mod calls;
 pub mod directory;
 pub mod events;
+pub mod figures;
 pub mod idempotency;
 pub mod limits;
 pub mod open;

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{
         update_item::UpdateItemError,
     },
     types::{
-        AttributeValue, CancellationReason, DeleteRequest, KeysAndAttributes, ReturnValue,
+        AttributeValue, CancellationReason, DeleteRequest, KeysAndAttributes, PutRequest, ReturnValue,
         ReturnValuesOnConditionCheckFailure, TransactWriteItem, WriteRequest,
     },
 };
@@ -367,17 +367,31 @@ impl Table {
 
     /// Removes the items of these keys; missing ones count as removed.
     pub(crate) async fn delete_all(&self, keys: &[Primary]) -> Result<(), TableError> {
-        for chunk in keys.chunks(BATCH_WRITE_ITEMS) {
-            let mut rest: Vec<WriteRequest> = chunk
-                .iter()
-                .map(|key| {
-                    let delete = DeleteRequest::builder()
-                        .set_key(Some(key.attributes()))
-                        .build()
-                        .expect("the key is set");
-                    WriteRequest::builder().delete_request(delete).build()
-                })
-                .collect();
+        let deletes = keys.iter().map(|key| {
+            let delete = DeleteRequest::builder()
+                .set_key(Some(key.attributes()))
+                .build()
+                .expect("the key is set");
+            WriteRequest::builder().delete_request(delete).build()
+        });
+        self.write_all(deletes.collect()).await
+    }
+
+    /// Writes items whole, whatever stood there. Their keys differ.
+    pub(crate) async fn put_all(&self, items: Vec<Attributes>) -> Result<(), TableError> {
+        let puts = items.into_iter().map(|item| {
+            let put = PutRequest::builder()
+                .set_item(Some(item))
+                .build()
+                .expect("the item is set");
+            WriteRequest::builder().put_request(put).build()
+        });
+        self.write_all(puts.collect()).await
+    }
+
+    async fn write_all(&self, writes: Vec<WriteRequest>) -> Result<(), TableError> {
+        for chunk in writes.chunks(BATCH_WRITE_ITEMS) {
+            let mut rest = chunk.to_vec();
             let mut tries = 0;
             while !rest.is_empty() {
                 if tries == BATCH_TRIES {

@@ -9,6 +9,7 @@ mod conflicts;
 mod contract;
 mod directory;
 mod events;
+mod figures;
 mod given;
 mod idempotency;
 mod items;
