@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::answer::Node;
 use crate::callbacks::{self, Ack, Courier, Outgoing, Way};
+use crate::ccm::{self, CcmCall};
 use crate::core::Shared;
 use crate::ist;
 use crate::mp3::Sound;
@@ -62,6 +63,8 @@ pub(crate) struct Call {
     pub(crate) dual: bool,
     pub(crate) custom_field: Option<String>,
     pub(crate) callback: Option<StatusCallback>,
+    /// Set for a call made through v2.
+    pub(crate) ccm: Option<Arc<CcmCall>>,
     /// Shared between calls that go the same way.
     pub(crate) plan: Arc<CallPlan>,
     /// How many calls went to the lead before, this one counted.
@@ -81,7 +84,7 @@ pub(crate) struct Shape {
 }
 
 /// Seconds as Exotel reports them: begun ones count.
-fn seconds(ms: u64) -> i64 {
+pub(crate) fn seconds(ms: u64) -> i64 {
     i64::try_from(ms.div_ceil(1_000)).unwrap_or(i64::MAX)
 }
 
@@ -405,6 +408,9 @@ impl Line {
     /// Hands a callback to the courier, if the call asked for that event. `leg` is 0 for the call as a whole.
     fn report(&self, event: &'static str, leg: u8) -> Option<()> {
         let call = self.call()?;
+        if let Some(made) = &call.ccm {
+            self.report_nested(&call, made, event, leg);
+        }
         let Some(callback) = &call.callback else {
             return Some(());
         };
@@ -445,6 +451,25 @@ impl Line {
         });
         Some(())
     }
+
+    /// The same in the shape of v2.
+    fn report_nested(&self, call: &Call, made: &CcmCall, event: &'static str, leg: u8) {
+        let wanted = made.callbacks.iter().filter(|(wanted, _)| wanted == event);
+        for (at, (_, url)) in wanted.enumerate() {
+            // The courier is gone only when the simulator stops.
+            let _ = self.courier.send(Outgoing {
+                sid: call.sid.clone(),
+                event,
+                url: url.clone(),
+                way: Way::Post(BodyForm::Json),
+                ack: Ack::Any2xx,
+                fields: ccm::callback_fields(call, made, event),
+                script: call.plan.callbacks.clone(),
+                key: format!("{} {} {event} {leg} {at}", call.lead(), call.nth),
+                last: event == "terminal",
+            });
+        }
+    }
 }
 
 #[cfg(test)]
@@ -483,6 +508,7 @@ impl Call {
             dual: false,
             custom_field: None,
             callback: None,
+            ccm: None,
             plan: Arc::new(plan),
             nth: 1,
         }

@@ -27,6 +27,16 @@ pub enum ApiFault {
     RateLimited,
     /// 503 with Exotel's own body (35008; 40405 for SMS).
     Unavailable,
+    /// v2 calls: 404 with 10731, no such user. Other requests go on, as with the next four.
+    UserNotFound,
+    /// v2 calls: 404 with 10716, no such virtual number.
+    VirtualNumberNotFound,
+    /// v2 calls: 409 with 1012, the agent's device is off.
+    DeviceOff,
+    /// v2 calls: 409 with 10705, the agent's device is not verified.
+    DeviceUnverified,
+    /// v2 calls: 409 with 10706, the agent's device is busy.
+    DeviceBusy,
     /// 502 with an HTML page; nothing was done.
     Gateway,
     /// 502 with an HTML page, after the request was carried out.
@@ -52,6 +62,18 @@ impl ApiFault {
         )
     }
 
+    /// Whether only calls through v2 can suffer it.
+    pub(crate) fn is_ccm_only(self) -> bool {
+        matches!(
+            self,
+            ApiFault::UserNotFound
+                | ApiFault::VirtualNumberNotFound
+                | ApiFault::DeviceOff
+                | ApiFault::DeviceUnverified
+                | ApiFault::DeviceBusy
+        )
+    }
+
     /// The name that the journal and JSON use.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -64,6 +86,11 @@ impl ApiFault {
             ApiFault::NotFound => "not_found",
             ApiFault::RateLimited => "rate_limited",
             ApiFault::Unavailable => "unavailable",
+            ApiFault::UserNotFound => "user_not_found",
+            ApiFault::VirtualNumberNotFound => "virtual_number_not_found",
+            ApiFault::DeviceOff => "device_off",
+            ApiFault::DeviceUnverified => "device_unverified",
+            ApiFault::DeviceBusy => "device_busy",
             ApiFault::Gateway => "gateway",
             ApiFault::GatewayAfterAccept => "gateway_after_accept",
             ApiFault::Empty500 => "empty500",
@@ -95,6 +122,8 @@ pub enum Operation {
     ExophoneList,
     /// The same for one ExoPhone.
     ExophoneDetails,
+    /// `POST /v2/…/calls`, `GET /v2/…/calls/{sid}`, `GET /v3/…/calls/{sid}`.
+    Ccm,
     /// A recording.
     Recording,
     /// Anything else.
@@ -106,7 +135,7 @@ impl Operation {
     pub(crate) fn is_voice(self) -> bool {
         matches!(
             self,
-            Operation::Connect | Operation::CallDetails | Operation::CallList
+            Operation::Connect | Operation::CallDetails | Operation::CallList | Operation::Ccm
         )
     }
 
@@ -193,7 +222,8 @@ impl Faults {
     pub(crate) fn for_request(&mut self, dice: Dice, operation: Operation, key: &str) -> Option<ApiFault> {
         let dice = self.seed.map_or(dice, |seed| Dice { seed });
         self.api.iter_mut().enumerate().find_map(|(at, rule)| {
-            let matches = rule.on.is_none_or(|on| on == operation);
+            let matches = rule.on.is_none_or(|on| on == operation)
+                && (operation == Operation::Ccm || !rule.fault.is_ccm_only());
             (matches && fires(rule.rate, &mut rule.next, dice, &format!("api {at} {key}")))
                 .then_some(rule.fault)
         })
@@ -280,7 +310,16 @@ mod tests {
 
     #[test]
     fn the_name_in_the_journal_is_the_name_in_json() {
-        for fault in [ApiFault::Empty500, ApiFault::GatewayAfterAccept, ApiFault::Ndnc] {
+        for fault in [
+            ApiFault::Empty500,
+            ApiFault::GatewayAfterAccept,
+            ApiFault::Ndnc,
+            ApiFault::UserNotFound,
+            ApiFault::VirtualNumberNotFound,
+            ApiFault::DeviceOff,
+            ApiFault::DeviceUnverified,
+            ApiFault::DeviceBusy,
+        ] {
             assert_eq!(
                 serde_json::to_string(&fault).unwrap(),
                 format!("\"{}\"", fault.name())

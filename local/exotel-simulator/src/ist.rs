@@ -1,4 +1,4 @@
-//! Exotel's v1 times: `YYYY-MM-DD HH:MM:SS`, no zone, Indian Standard Time.
+//! Exotel's times: Indian Standard Time, in v1 as `YYYY-MM-DD HH:MM:SS` without a zone.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -16,6 +16,18 @@ fn zone() -> TimeZone {
 /// Writes an instant as v1 does.
 pub(crate) fn format(at: Timestamp) -> String {
     at.to_zoned(zone()).strftime(FORMAT).to_string()
+}
+
+/// Writes an instant as v3 does: `2022-11-03 22:54:40+05:30`.
+pub(crate) fn format_with_offset(at: Timestamp) -> String {
+    format!("{}+05:30", format(at))
+}
+
+/// Writes an instant as v2 does: `2026-11-20T14:03:11+05:30`.
+pub(crate) fn format_rfc3339(at: Timestamp) -> String {
+    at.to_zoned(zone())
+        .strftime("%Y-%m-%dT%H:%M:%S+05:30")
+        .to_string()
 }
 
 /// Reads a v1 time.
@@ -37,6 +49,8 @@ mod tests {
     fn a_time_written_reads_back() {
         let at: Timestamp = "2026-11-20T08:33:11Z".parse().unwrap();
         assert_eq!(format(at), "2026-11-20 14:03:11");
+        assert_eq!(format_with_offset(at), "2026-11-20 14:03:11+05:30");
+        assert_eq!(format_rfc3339(at), "2026-11-20T14:03:11+05:30");
         assert_eq!(parse("2026-11-20 14:03:11"), Some(at));
         assert_eq!(parse("2026-11-20T14:03:11Z"), None);
     }

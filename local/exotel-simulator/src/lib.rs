@@ -5,6 +5,7 @@ mod api;
 mod call_store;
 mod callbacks;
 mod calls;
+mod ccm;
 mod core;
 mod draw;
 mod error;
@@ -35,7 +36,7 @@ pub use crate::exophones::{Connectivity, ExophoneHealth, ExophoneView};
 pub use crate::faults::{ApiFault, ApiRule, CallbackFault, CallbackRule, Faults, Operation};
 pub use crate::heartbeat::{EmptyAs, Heartbeat, HeartbeatStatus, Nesting, Pushed};
 pub use crate::journal::{Callback, Dial, Entry, Event, Params, Request};
-pub use crate::options::{Account, BodyForm, Clock, Options, Timings};
+pub use crate::options::{Account, BodyForm, CcmDetails, CcmUser, Clock, Options, Timings};
 pub use crate::phone::Number;
 pub use crate::rate::Figures;
 pub use crate::scripts::{

@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use clap::{Parser, ValueEnum};
-use exotel_simulator::{Account, BodyForm, EmptyAs, Heartbeat, Nesting, Options, Simulator};
+use exotel_simulator::{
+    Account, BodyForm, CcmDetails, CcmUser, EmptyAs, Heartbeat, Nesting, Options, Simulator,
+};
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
@@ -138,6 +140,15 @@ struct Cli {
     #[arg(long)]
     exophones_at_top: bool,
 
+    /// Co-worker who may call through v2, as USER_ID=NUMBER or USER_ID=NUMBER,NAME; several are possible. Without any,
+    /// every user_contact_uri is somebody's and every user_id is unknown.
+    #[arg(long, value_name = "USER_ID=NUMBER,NAME")]
+    ccm_user: Vec<String>,
+
+    /// Where v2 and v3 put the details of a call.
+    #[arg(long, value_enum, default_value_t = Details::CallDetails)]
+    ccm_details: Details,
+
     /// Push the HeartBeat of the account's ExoPhones to this URL (plain http).
     #[arg(long, value_name = "URL")]
     heartbeat_url: Option<String>,
@@ -162,6 +173,16 @@ enum Form {
     Json,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Details {
+    /// In response.
+    Response,
+    /// In response.call_details.
+    CallDetails,
+    /// Beside request_id.
+    TopLevel,
+}
+
 impl Cli {
     fn options(self) -> Result<Options, String> {
         let mut accounts = vec![Account {
@@ -180,6 +201,21 @@ impl Cli {
             accounts.push(Account {
                 other_cluster: true,
                 ..Account::new(sid, key, token)
+            });
+        }
+        let mut ccm_users = Vec::new();
+        for text in &self.ccm_user {
+            let Some((id, rest)) = text.split_once('=') else {
+                return Err("--ccm-user must be USER_ID=NUMBER or USER_ID=NUMBER,NAME".to_owned());
+            };
+            let (contact_uri, name) = match rest.split_once(',') {
+                Some((contact_uri, name)) => (contact_uri, Some(name.to_owned())),
+                None => (rest, None),
+            };
+            ccm_users.push(CcmUser {
+                id: id.to_owned(),
+                name,
+                contact_uri: contact_uri.to_owned(),
             });
         }
         let mut options = Options {
@@ -203,6 +239,12 @@ impl Cli {
             list_details: !self.no_list_details,
             inbound_to_agent: self.inbound_to_agent,
             exophones_at_top: self.exophones_at_top,
+            ccm_users,
+            ccm_details: match self.ccm_details {
+                Details::Response => CcmDetails::Response,
+                Details::CallDetails => CcmDetails::CallDetails,
+                Details::TopLevel => CcmDetails::TopLevel,
+            },
             heartbeat: self.heartbeat_url.map(|url| Heartbeat {
                 url,
                 every_ms: Some(self.heartbeat_every_ms),

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::heartbeat::Heartbeat;
+use crate::phone::Number;
 
 /// An Exotel account that the simulator knows.
 #[derive(Debug, Clone)]
@@ -39,6 +40,36 @@ impl Account {
             other_cluster: false,
         }
     }
+
+    /// Whether calls may go out from this ExoPhone.
+    pub(crate) fn owns(&self, exophone: &Number) -> bool {
+        let own = |known: &String| Number::parse(known).as_ref() == Some(exophone);
+        self.exophones.is_empty() || self.exophones.iter().any(own)
+    }
+}
+
+/// A co-worker who can place calls through v2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CcmUser {
+    /// `user_id`.
+    pub id: String,
+    /// `user_name`.
+    pub name: Option<String>,
+    /// The number or `sip:` address that is rung for him.
+    pub contact_uri: String,
+}
+
+/// Where the details of a call stand in an answer of v2 or v3; Exotel's documents disagree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CcmDetails {
+    /// In `response` itself.
+    Response,
+    /// In `response.call_details`.
+    #[default]
+    CallDetails,
+    /// Beside `request_id`, without a `response`.
+    TopLevel,
 }
 
 /// Durations in simulated milliseconds. Reported times and durations use them as they are; what is really waited
@@ -141,6 +172,10 @@ pub struct Options {
     pub inbound_to_agent: bool,
     /// Answer v2 requests for ExoPhones with the data alone, instead of in `response.data` of the v2 envelope.
     pub exophones_at_top: bool,
+    /// Who may call through v2. With none, every `user_contact_uri` is somebody's and every `user_id` is unknown.
+    pub ccm_users: Vec<CcmUser>,
+    /// Where v2 and v3 put the details of a call.
+    pub ccm_details: CcmDetails,
     /// A subscription to the HeartBeat that stands from the start and after each reset.
     pub heartbeat: Option<Heartbeat>,
     /// How long a callback may take to be answered, in real milliseconds.
@@ -173,6 +208,8 @@ impl Default for Options {
             list_details: true,
             inbound_to_agent: false,
             exophones_at_top: false,
+            ccm_users: Vec::new(),
+            ccm_details: CcmDetails::default(),
             heartbeat: None,
             callback_timeout_ms: 15_000,
             journal_limit: 100_000,

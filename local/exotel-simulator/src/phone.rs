@@ -49,6 +49,14 @@ impl Number {
         &self.0
     }
 
+    /// The number in E.164, as v2 and v3 write it; `sip:` addresses as they are.
+    pub fn e164(&self) -> String {
+        match self.0.strip_prefix('0') {
+            Some(national) => format!("+91{national}"),
+            None => self.0.clone(),
+        }
+    }
+
     /// Whether the digits end in `suffix`.
     pub fn ends_with(&self, suffix: &str) -> bool {
         self.0.ends_with(suffix)
@@ -84,6 +92,7 @@ mod tests {
             assert_eq!(Number::parse(text).unwrap().as_str(), "09811100002", "{text}");
         }
         assert_eq!(Number::parse("08045550100").unwrap().as_str(), "08045550100");
+        assert_eq!(Number::parse("08045550100").unwrap().e164(), "+918045550100");
     }
 
     #[test]
@@ -91,6 +100,11 @@ mod tests {
         assert_eq!(Number::parse("+6591234567").unwrap().as_str(), "+6591234567");
         assert_eq!(
             Number::parse("sip:agent1@acme1").unwrap().as_str(),
+            "sip:agent1@acme1"
+        );
+        assert_eq!(Number::parse("+6591234567").unwrap().e164(), "+6591234567");
+        assert_eq!(
+            Number::parse("sip:agent1@acme1").unwrap().e164(),
             "sip:agent1@acme1"
         );
     }

@@ -369,6 +369,11 @@ impl Script {
                 cut_at: Some(100_000),
                 ..Default::default()
             }),
+            "0061" => Self::api(ApiFault::UserNotFound),
+            "0062" => Self::api(ApiFault::VirtualNumberNotFound),
+            "0063" => Self::api(ApiFault::DeviceOff),
+            "0064" => Self::api(ApiFault::DeviceUnverified),
+            "0065" => Self::api(ApiFault::DeviceBusy),
             _ => Self::default(),
         }
     }

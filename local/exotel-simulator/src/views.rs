@@ -50,6 +50,8 @@ pub struct CallView {
     pub custom_field: Option<String>,
     /// What the request carried as `StatusCallback`.
     pub status_callback: Option<String>,
+    /// The co-worker who called, if the call was made through v2.
+    pub user_id: Option<String>,
 }
 
 /// A message as it stands.
@@ -109,6 +111,7 @@ impl From<&Call> for CallView {
             recording_url: call.recording_url.clone(),
             custom_field: call.custom_field.clone(),
             status_callback: call.callback.as_ref().map(|callback| callback.url.clone()),
+            user_id: call.ccm.as_ref().map(|made| made.user_id.clone()),
         }
     }
 }

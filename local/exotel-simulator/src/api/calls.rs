@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 use super::{Answer, Exchange, Format, Outcome, Refusal};
 use crate::answer::Node;
 use crate::calls::{self, Call, Leg, Shape, StatusCallback};
+use crate::ccm::CcmCall;
 use crate::core::{Core, Shared};
 use crate::faults::Operation;
 use crate::journal::Params;
@@ -49,21 +50,34 @@ async fn details(
 
 /// What a request for a call asks, checked.
 #[derive(Debug)]
-struct Wish {
-    from: Number,
-    to: Option<Number>,
-    exophone: Number,
-    flow_id: Option<String>,
-    record: bool,
-    dual: bool,
-    custom_field: Option<String>,
-    callback: Option<StatusCallback>,
-    time_limit_ms: Option<u64>,
-    time_out_ms: Option<u64>,
+pub(super) struct Wish {
+    pub(super) from: Number,
+    pub(super) to: Option<Number>,
+    pub(super) exophone: Number,
+    pub(super) flow_id: Option<String>,
+    pub(super) record: bool,
+    pub(super) dual: bool,
+    pub(super) custom_field: Option<String>,
+    pub(super) callback: Option<StatusCallback>,
+    pub(super) ccm: Option<CcmCall>,
+    pub(super) time_limit_ms: Option<u64>,
+    pub(super) time_out_ms: Option<u64>,
 }
 
 fn place(core: &Shared, account: &Account, exchange: &Exchange) -> Outcome {
-    let wish = read(account, &exchange.params)?;
+    let call = accept(core, account, read(account, &exchange.params)?);
+    let node = call.node(Shape {
+        json: exchange.format == Format::Json,
+        ..Shape::default()
+    });
+    Ok(Answer {
+        sid: Some(call.sid),
+        ..Answer::ok(Node::Object(vec![("Call", node)]))
+    })
+}
+
+/// Makes the call and lets it happen. Answers how it stands at once.
+pub(super) fn accept(core: &Shared, account: &Account, wish: Wish) -> Call {
     let lead = wish.to.clone().unwrap_or_else(|| wish.from.clone());
     let script = core.take_script(&lead);
     let (sid, nth) = core.new_sid("call", &lead);
@@ -91,20 +105,14 @@ fn place(core: &Shared, account: &Account, exchange: &Exchange) -> Outcome {
         dual: wish.dual,
         custom_field: wish.custom_field,
         callback: wish.callback,
+        ccm: wish.ccm.map(Arc::new),
         plan: Arc::new(plan),
         nth,
     };
     tracing::info!(call.sid = %sid, "accepted a call to {}", lead.masked());
-    let node = call.node(Shape {
-        json: exchange.format == Format::Json,
-        ..Shape::default()
-    });
-    core.change(|state| state.calls.insert(call));
-    calls::start(core, sid.clone());
-    Ok(Answer {
-        sid: Some(sid),
-        ..Answer::ok(Node::Object(vec![("Call", node)]))
-    })
+    core.change(|state| state.calls.insert(call.clone()));
+    calls::start(core, sid);
+    call
 }
 
 /// `TimeLimit` cuts the talk, `TimeOut` the ringing.
@@ -135,8 +143,7 @@ fn read(account: &Account, params: &Params) -> Result<Wish, Refusal> {
     let from = number("From", required("From")?)?;
     let to = given("To").map(|to| number("To", to)).transpose()?;
     let exophone = number("CallerId", required("CallerId")?)?;
-    let own = |known: &String| Number::parse(known).as_ref() == Some(&exophone);
-    if !account.exophones.is_empty() && !account.exophones.iter().any(own) {
+    if !account.owns(&exophone) {
         return Err(Refusal::invalid("CallerId does not belong to this account"));
     }
     let flow_id = mode(params, to.is_some())?;
@@ -162,6 +169,7 @@ fn read(account: &Account, params: &Params) -> Result<Wish, Refusal> {
         dual: given("RecordingChannels") == Some("dual"),
         custom_field,
         callback: callback(params)?,
+        ccm: None,
         time_limit_ms: whole_seconds(params, "TimeLimit", 14_400)?,
         time_out_ms: whole_seconds(params, "TimeOut", 14_400)?,
     })

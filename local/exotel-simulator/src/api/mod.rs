@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 mod call_list;
 mod calls;
+mod ccm;
 mod exophones;
 mod form;
 mod numbers;
@@ -35,6 +36,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .merge(sms::routes())
         .merge(numbers::routes())
         .merge(exophones::routes())
+        .merge(ccm::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
 }
@@ -250,6 +252,11 @@ impl Refusal {
             1_001 => "Mandatory parameter missing",
             1_002 => "Invalid parameter",
             1_010 => "Authorization failed",
+            1_012 => "User device is off",
+            10_705 => "User device is not verified",
+            10_706 => "User device is busy",
+            10_716 => "Virtual number not found",
+            10_731 => "User not found",
             _ => self.status.canonical_reason().unwrap_or_default(),
         };
         Node::Object(vec![
@@ -302,6 +309,25 @@ impl Refusal {
                 "All the destination numbers are invalid",
             ),
             ApiFault::Invalid => Self::invalid(format!("Invalid number: {lead}")),
+            ApiFault::UserNotFound => Self::new(
+                StatusCode::NOT_FOUND,
+                Some(10_731),
+                "The user does not exist in this account",
+            ),
+            ApiFault::VirtualNumberNotFound => Self::new(
+                StatusCode::NOT_FOUND,
+                Some(10_716),
+                "virtual_number was not found in this account",
+            ),
+            ApiFault::DeviceOff => Self::new(StatusCode::CONFLICT, Some(1_012), "The user's device is off"),
+            ApiFault::DeviceUnverified => Self::new(
+                StatusCode::CONFLICT,
+                Some(10_705),
+                "The user's device is not verified",
+            ),
+            ApiFault::DeviceBusy => {
+                Self::new(StatusCode::CONFLICT, Some(10_706), "The user's device is busy")
+            }
             ApiFault::Unauthorized => auth::wrong_pair(),
             ApiFault::NotFound => Self::new(
                 StatusCode::NOT_FOUND,
@@ -528,13 +554,19 @@ impl Exchange {
 
 /// What the script or suffix of the number wants done to the request.
 fn script_fault(core: &Core, operation: Operation, lead: Option<&str>) -> Option<ApiFault> {
-    if !matches!(operation, Operation::Connect | Operation::SmsSend) {
+    if !matches!(
+        operation,
+        Operation::Connect | Operation::SmsSend | Operation::Ccm
+    ) {
         return None;
     }
     let number = Number::parse(lead?)?;
     let fault = core.peek_api_fault(&number)?;
     // SMS to a number on the DND registry is accepted; the delivery report tells.
-    if fault == ApiFault::Accept || (fault == ApiFault::Ndnc && operation == Operation::SmsSend) {
+    if fault == ApiFault::Accept
+        || (fault == ApiFault::Ndnc && operation == Operation::SmsSend)
+        || (fault.is_ccm_only() && operation != Operation::Ccm)
+    {
         return None;
     }
     if !fault.after_accept() {

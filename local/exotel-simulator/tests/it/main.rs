@@ -7,6 +7,7 @@
 
 mod access;
 mod callbacks;
+mod ccm;
 mod connect;
 mod details;
 mod exophones;

@@ -25,6 +25,8 @@ fn help_names_every_option_with_an_explanation() {
         "--exophones-at-top",
         "--no-list-details",
         "--inbound-to-agent",
+        "--ccm-user",
+        "--ccm-details",
         "--heartbeat-url",
         "--heartbeat-every-ms",
         "--heartbeat-flat",
@@ -47,6 +49,8 @@ async fn the_first_line_says_where_it_listens() {
             "k9",
             "--token",
             "t9",
+            "--ccm-user",
+            "4b1e=sip:asha@acme9,Asha R",
         ])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
