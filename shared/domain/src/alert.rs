@@ -117,6 +117,8 @@ pub enum Metric {
     UnconfirmedIntents,
     /// An ExoPhone's health: 0 is healthy, 1 partly out, 2 out.
     ExophoneHealth,
+    /// How many ExoPhones there are whose health nobody can tell.
+    ExophonesUnknown,
     /// Minutes since anything was heard of any ExoPhone's health.
     HeartbeatSilence,
 }
@@ -137,7 +139,7 @@ impl Metric {
             | Metric::WebhookGap => " %",
             Metric::VoicebotCompletionChange | Metric::CqaScore => " points",
             Metric::HeartbeatSilence => " min",
-            Metric::UnconfirmedIntents | Metric::ExophoneHealth => "",
+            Metric::UnconfirmedIntents | Metric::ExophoneHealth | Metric::ExophonesUnknown => "",
         }
     }
 }
@@ -266,6 +268,14 @@ pub const EXOPHONE_AFFECTED: Rule = Rule {
     ..above("exophone-affected", Metric::ExophoneHealth, 0, 0)
 };
 
+/// Exotel's answers do not tell how ExoPhones do, or none come. Subject: the account. Observed by what hears of them.
+pub const EXOPHONES_UNKNOWN: Rule = Rule {
+    window: SignedDuration::ZERO,
+    min_sample: 1,
+    sentence: "Exotel does not tell how ExoPhones do: nobody would notice if they were affected",
+    ..above("exophones-unknown", Metric::ExophonesUnknown, 0, 0)
+};
+
 /// Nothing was heard of any ExoPhone's health. Observed by what hears of it.
 pub const HEARTBEAT_SILENT: Rule = Rule {
     window: SignedDuration::ZERO,
@@ -331,6 +341,7 @@ pub const RULES: &[Rule] = &[
     },
     WEBHOOK_GAP,
     UNCONFIRMED_INTENTS,
+    EXOPHONES_UNKNOWN,
     HEARTBEAT_SILENT,
     // P3: the daily digest.
     Rule {

@@ -127,6 +127,13 @@ fn provider_sid(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
+fn exophone_sid(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'_' | b'-'))
+}
+
 sortable_id!(
     /// A call of ours, from the moment somebody wanted it: `call_01j…`.
     CallId, "call_", "call id", "call_ and 26 lower-case ULID characters"
@@ -164,7 +171,17 @@ given_id!(
     SmsSid, "SmsSid", "1 to 64 letters or digits", provider_sid
 );
 
+given_id!(
+    /// Exotel's id of an ExoPhone (`sid`, `phone_number_sid`): usually the number itself, as `08045550100`.
+    ExoPhoneSid, "ExoPhone sid", "1 to 64 letters, digits, +, _ or -", exophone_sid
+);
+
 impl AlertSubject {
+    /// An ExoPhone.
+    pub fn exophone(sid: &ExoPhoneSid) -> Self {
+        Self(sid.as_str().to_owned())
+    }
+
     /// The account as a whole.
     pub fn account() -> Self {
         Self("account".to_owned())

@@ -7,6 +7,7 @@ pub mod call_record;
 pub mod directory;
 pub mod figures;
 pub mod history;
+pub mod health;
 pub mod idempotency;
 pub mod ids;
 pub mod outbound_limit;
