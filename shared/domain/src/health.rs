@@ -382,8 +382,9 @@ pub struct Health {
 impl Health {
     /// Takes in what a push says. `now` is when it came; an older one changes nothing that is newer.
     pub fn hear_push(&mut self, push: &Push, now: Timestamp) {
+        let now = whole_millis(now);
         self.begin(now);
-        let at = push.at.min(now);
+        let at = whole_millis(push.at).min(now);
         if self.pushed_at.is_none_or(|before| before <= at) {
             if let Some(before) = self.pushed_at
                 && before < at
@@ -426,6 +427,7 @@ impl Health {
     /// Takes in an answer about one ExoPhone that came at `at`. One that we do not know is left out: it has left the
     /// account.
     pub fn hear_answer(&mut self, sid: &ExoPhoneSid, said: &Said, at: Timestamp) {
+        let at = whole_millis(at);
         self.begin(at);
         self.heard(at);
         let Some(phone) = self.phones.get_mut(sid) else {
@@ -444,6 +446,7 @@ impl Health {
 
     /// Takes in a page of the account's list, whose reading began at `began_at`.
     pub fn hear_list(&mut self, page: Vec<ListedExoPhone>, began_at: Timestamp) {
+        let began_at = whole_millis(began_at);
         self.begin(began_at);
         for listed in page {
             if self.phones.len() >= MOST_EXOPHONES && !self.phones.contains_key(&listed.sid) {
@@ -467,6 +470,7 @@ impl Health {
 
     /// Notes that the list was read to its end: what did not stand in it has left the account.
     pub fn end_list(&mut self, began_at: Timestamp) {
+        let began_at = whole_millis(began_at);
         self.listing = Listing {
             complete_at: Some(began_at),
             began_at: None,
@@ -484,6 +488,7 @@ impl Health {
 
     /// Makes unknown what nobody has repeated for long, and what nobody has spoken of for as long.
     pub fn age(&mut self, now: Timestamp) {
+        let now = whole_millis(now);
         let limit = |by| self.stale_after(by);
         let (pushed, polled) = (limit(Source::Push), limit(Source::Poll));
         for phone in self.phones.values_mut().filter(|phone| phone.has_voice()) {
@@ -633,6 +638,11 @@ fn number_end(text: &str) -> Option<String> {
         return None;
     }
     Some(digits[digits.len().saturating_sub(10)..].to_owned())
+}
+
+/// Times are kept in whole milliseconds, and what is kept is compared with what comes.
+fn whole_millis(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).expect("it was a time before")
 }
 
 fn short(text: &str, chars: usize) -> String {

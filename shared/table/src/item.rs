@@ -38,6 +38,8 @@ pub(crate) enum Entity {
     Idempotency,
     Alert,
     OpenAlert,
+    Exophones,
+    HealthCheck,
 }
 
 impl Entity {
@@ -68,6 +70,8 @@ impl Entity {
             Entity::Idempotency => "idempotency",
             Entity::Alert => "alert",
             Entity::OpenAlert => "open_alert",
+            Entity::Exophones => "exophones",
+            Entity::HealthCheck => "health_check",
         }
     }
 }

@@ -374,3 +374,21 @@ pub(crate) fn alert(id: &AlertId) -> Primary {
         format!("{}#{id}", sortable(raised_at)),
     )
 }
+
+/// The state of the account's ExoPhones.
+pub(crate) fn exophones() -> Primary {
+    Primary::new("EXOPHONES", "HEALTH")
+}
+
+/// Partition of the health checks of a day (UTC).
+pub(crate) fn health_checks_of(day: Date) -> String {
+    day.strftime("HEALTH#%Y-%m-%d").to_string()
+}
+
+/// A health check among those of its day.
+pub(crate) fn health_check(at: Timestamp, id: &str) -> Primary {
+    Primary::new(
+        health_checks_of(TimeZone::UTC.to_datetime(at).date()),
+        format!("{}#{id}", sortable(at)),
+    )
+}

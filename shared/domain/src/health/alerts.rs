@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ExoPhone, Health};
+use super::{ExoPhone, Health, whole_millis};
 use crate::{
     alert::{EXOPHONE_AFFECTED, EXOPHONES_UNKNOWN, Measure, Observation, Rule},
     ids::{AlertSubject, ExoPhoneSid},
@@ -152,6 +152,7 @@ impl Health {
 
     /// Notes that an alert was raised or has recovered.
     pub fn alerted(&mut self, due: &Due, now: Timestamp) {
+        let now = whole_millis(now);
         match &due.subject {
             Subject::ExoPhone(sid) => {
                 let Some(phone) = self.phones.get_mut(sid) else {

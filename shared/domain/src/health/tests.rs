@@ -425,6 +425,18 @@ fn a_healthy_alternate_takes_the_place_of_an_affected_caller_id() {
     );
 }
 
+#[test]
+fn a_list_whose_reading_took_two_runs_drops_nobody_for_a_fraction_of_a_millisecond() {
+    let began = at(0) + SignedDuration::from_nanos(123_456_789);
+    let mut health = account(2);
+    health.hear_list(vec![listed(0)], began);
+    let kept = serde_json::to_string(&health.phones).unwrap();
+    health.phones = serde_json::from_str(&kept).unwrap();
+    health.hear_list(vec![listed(1)], began);
+    health.end_list(began);
+    assert_eq!(health.phones.len(), 2);
+}
+
 proptest! {
     #[test]
     fn the_order_in_which_known_statements_come_does_not_matter(

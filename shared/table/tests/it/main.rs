@@ -11,6 +11,7 @@ mod directory;
 mod events;
 mod figures;
 mod given;
+mod health;
 mod idempotency;
 mod items;
 mod limits;
