@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::answer::Node;
 use crate::core::{Core, Shared};
 use crate::faults::CallbackFate;
+use crate::inbound::Branch;
 use crate::journal::{Callback, Event, Params};
 use crate::options::BodyForm;
 use crate::scripts::CallbackScript;
@@ -30,6 +31,8 @@ const BOUNDARY: &str = "----exotelsimulatorboundary7d1b";
 pub(crate) enum Way {
     /// In the body of a POST.
     Post(BodyForm),
+    /// In the query of a GET.
+    Get,
 }
 
 /// Which answer to a callback will do.
@@ -39,13 +42,21 @@ pub(crate) enum Ack {
     Any2xx,
     /// 200; else it is sent again.
     Only200,
+    /// Every one, none included: it picks the branch of a flow.
+    Branch,
+    /// None is waited for.
+    Unneeded,
 }
 
 impl Ack {
-    fn is_given_by(self, status: u16) -> bool {
+    fn is_given_by(self, status: Option<u16>) -> bool {
+        let Some(status) = status else {
+            return matches!(self, Ack::Branch | Ack::Unneeded);
+        };
         match self {
             Ack::Any2xx => (200..300).contains(&status),
             Ack::Only200 => status == 200,
+            Ack::Branch | Ack::Unneeded => true,
         }
     }
 }
@@ -67,7 +78,7 @@ pub(crate) enum Sent {
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     pub(crate) sid: String,
-    /// `answered`, `terminal`, `ringing`, `sms`, `heartbeat`.
+    /// `answered`, `terminal`, `ringing`, `sms`, `heartbeat`, `passthru`.
     pub(crate) event: &'static str,
     pub(crate) url: String,
     pub(crate) way: Way,
@@ -147,6 +158,27 @@ pub(crate) async fn send(core: &Shared, outgoing: Outgoing) -> Sent {
     }
 }
 
+/// Sends what somebody waits for: the same, but a fault that puts it off puts off the answer too.
+pub(crate) async fn ask(core: &Shared, outgoing: Outgoing) -> Sent {
+    let fate = fate(core, &outgoing);
+    if fate.dropped {
+        core.record(Event::Callback(entry(&outgoing, 1, Some("dropped"))));
+        return Sent::Dropped;
+    }
+    if let Some(after_ms) = fate.duplicate_after_ms {
+        later(core, after_ms, outgoing.clone(), "duplicate");
+    }
+    let mut fault = None;
+    if let Some(after_ms) = fate.delay_ms {
+        core.pass(after_ms).await;
+        fault = Some("delayed");
+    }
+    match deliver(core, outgoing, fault).await {
+        Some(status) => Sent::Answered(status),
+        None => Sent::Unanswered,
+    }
+}
+
 fn later(core: &Shared, after_ms: u64, outgoing: Outgoing, fault: &'static str) {
     let core = core.clone();
     core.clone().spawn(async move {
@@ -158,10 +190,7 @@ fn later(core: &Shared, after_ms: u64, outgoing: Outgoing, fault: &'static str) 
 /// Sends a callback and, if it is not taken, sees to the retries. Answers the status of the first attempt.
 async fn deliver(core: &Shared, outgoing: Outgoing, fault: Option<&'static str>) -> Option<u16> {
     let first = attempt(core, &outgoing, 1, fault).await;
-    let is_taken = |outgoing: &Outgoing, status: Option<u16>| {
-        status.is_some_and(|status| outgoing.ack.is_given_by(status))
-    };
-    if is_taken(&outgoing, first) {
+    if outgoing.ack.is_given_by(first) {
         return first;
     }
     let core = core.clone();
@@ -170,7 +199,7 @@ async fn deliver(core: &Shared, outgoing: Outgoing, fault: Option<&'static str>)
             core.pass(*wait_ms).await;
             let number = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(2);
             let status = attempt(&core, &outgoing, number, fault).await;
-            if is_taken(&outgoing, status) {
+            if outgoing.ack.is_given_by(status) {
                 return;
             }
         }
@@ -183,6 +212,10 @@ fn entry(outgoing: &Outgoing, attempt: u32, fault: Option<&str>) -> Callback {
     Callback {
         sid: outgoing.sid.clone(),
         event: outgoing.event.to_owned(),
+        method: match outgoing.way {
+            Way::Post(_) => "POST".to_owned(),
+            Way::Get => "GET".to_owned(),
+        },
         url: outgoing.url.clone(),
         content_type: outgoing.way.content_type().to_owned(),
         params: Params(flatten(&outgoing.fields)),
@@ -190,6 +223,7 @@ fn entry(outgoing: &Outgoing, attempt: u32, fault: Option<&str>) -> Callback {
         status: None,
         error: None,
         fault: fault.map(str::to_owned),
+        branch: None,
         answered_at: None,
     }
 }
@@ -205,6 +239,7 @@ async fn attempt(core: &Shared, outgoing: &Outgoing, number: u32, fault: Option<
     let now = core.now();
     core.amend_callback(id, |callback| {
         callback.answered_at = Some(now);
+        callback.branch = (outgoing.ack == Ack::Branch).then(|| Branch::of(result.as_ref().ok().copied()));
         match &result {
             Ok(status) => callback.status = Some(*status),
             Err(error) => callback.error = Some(error.clone()),
@@ -227,15 +262,24 @@ async fn request(core: &Shared, outgoing: &Outgoing) -> Result<u16, String> {
     if uri.scheme_str() != Some("http") {
         return Err("the simulator calls back over plain http only".to_owned());
     }
-    let Way::Post(form) = outgoing.way;
-    let content_type = match form {
-        BodyForm::Multipart => format!("multipart/form-data; boundary={BOUNDARY}"),
-        other => content_type(other).to_owned(),
+    let request = match outgoing.way {
+        Way::Post(form) => {
+            let content_type = match form {
+                BodyForm::Multipart => format!("multipart/form-data; boundary={BOUNDARY}"),
+                other => content_type(other).to_owned(),
+            };
+            http::Request::post(uri)
+                .header(http::header::CONTENT_TYPE, content_type)
+                .body(Full::new(Bytes::from(body(form, &outgoing.fields))))
+        }
+        Way::Get => {
+            let query = body(BodyForm::Urlencoded, &outgoing.fields);
+            // The URL is called as given, with whatever query it has of its own.
+            let joint = if uri.query().is_some() { "&" } else { "?" };
+            http::Request::get(format!("{}{joint}{query}", outgoing.url)).body(Full::default())
+        }
     };
-    let request = http::Request::post(uri)
-        .header(http::header::CONTENT_TYPE, content_type)
-        .body(Full::new(Bytes::from(body(form, &outgoing.fields))))
-        .map_err(|err| err.to_string())?;
+    let request = request.map_err(|err| err.to_string())?;
     let response = core.client.request(request).await.map_err(|err| chain(&err))?;
     let status = response.status().as_u16();
     // Read the answer, so that the connection can be used again; what it says does not matter.
@@ -257,6 +301,7 @@ impl Way {
     fn content_type(self) -> &'static str {
         match self {
             Way::Post(form) => content_type(form),
+            Way::Get => "",
         }
     }
 }

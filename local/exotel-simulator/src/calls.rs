@@ -8,6 +8,7 @@ use crate::answer::Node;
 use crate::callbacks::{self, Ack, Courier, Outgoing, Way};
 use crate::ccm::{self, CcmCall};
 use crate::core::Shared;
+use crate::inbound::{Branch, Flow, Stage};
 use crate::ist;
 use crate::mp3::Sound;
 use crate::options::BodyForm;
@@ -65,6 +66,10 @@ pub(crate) struct Call {
     pub(crate) callback: Option<StatusCallback>,
     /// Set for a call made through v2.
     pub(crate) ccm: Option<Arc<CcmCall>>,
+    /// The run of its flow, if it runs one.
+    pub(crate) flow: Option<Arc<Flow>>,
+    /// What the answers of its sync Passthru applets picked.
+    pub(crate) branches: Vec<Branch>,
     /// Shared between calls that go the same way.
     pub(crate) plan: Arc<CallPlan>,
     /// How many calls went to the lead before, this one counted.
@@ -284,9 +289,9 @@ impl Call {
 const ALWAYS: [&str; 6] = ["CallSid", "EventType", "Status", "DateUpdated", "To", "From"];
 
 /// One call as its life goes on.
-struct Line {
-    core: Shared,
-    sid: String,
+pub(crate) struct Line {
+    pub(crate) core: Shared,
+    pub(crate) sid: String,
     courier: Courier,
 }
 
@@ -307,11 +312,11 @@ pub(crate) fn start(core: &Shared, sid: String) {
 }
 
 impl Line {
-    fn call(&self) -> Option<Call> {
+    pub(crate) fn call(&self) -> Option<Call> {
         self.core.read(|state| state.calls.get(&self.sid).cloned())
     }
 
-    fn update(&self, change: impl FnOnce(&mut Call)) -> Option<()> {
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Call)) -> Option<()> {
         let now = self.core.now();
         self.core.change(|state| {
             state.calls.update(&self.sid, |call| {
@@ -322,8 +327,12 @@ impl Line {
     }
 
     async fn live(&self) -> Option<()> {
-        let call = self.call()?;
-        let plan = &call.plan;
+        let mut call = self.call()?;
+        let flow = call.flow.clone();
+        if let Some(flow) = flow.as_ref().filter(|flow| flow.inbound.is_some()) {
+            return self.live_inbound(flow).await;
+        }
+        let mut plan = call.plan.clone();
         let mut elapsed_ms = plan.ring1_ms;
         self.core.record_dial(&self.sid, 1, &call.from);
         self.report("ringing", 1)?;
@@ -340,6 +349,12 @@ impl Line {
                     self.report("answered", 2)?;
                 }
             }
+            if let Some(flow) = flow
+                && !self.pass_through(&flow, Stage::Before).await?
+            {
+                plan = Arc::new(plan.halted());
+                call.plan = plan.clone();
+            }
             self.core.pass(plan.talk_ms).await;
             elapsed_ms += plan.talk_ms;
         }
@@ -349,7 +364,7 @@ impl Line {
         self.update(|call| call.settled = true)
     }
 
-    fn end(&self, call: &Call, elapsed_ms: u64) -> Option<()> {
+    pub(crate) fn end(&self, call: &Call, elapsed_ms: u64) -> Option<()> {
         let plan = call.plan.clone();
         let recording = self.recording(call);
         let lasted = SignedDuration::from_millis(i64::try_from(elapsed_ms).unwrap_or(i64::MAX));
@@ -363,7 +378,7 @@ impl Line {
         self.update(|call| {
             call.status = plan.status;
             call.ended = call.created.checked_add(lasted).ok();
-            call.talk_ms = plan.talk_ms;
+            call.talk_ms = if plan.voicemail { 0 } else { plan.talk_ms };
             call.legs[0].status = Some(plan.leg1);
             call.legs[1].status = plan.leg2;
             if plan.leg1 == CallStatus::Completed {
@@ -509,6 +524,8 @@ impl Call {
             custom_field: None,
             callback: None,
             ccm: None,
+            flow: None,
+            branches: Vec::new(),
             plan: Arc::new(plan),
             nth: 1,
         }

@@ -146,6 +146,9 @@ pub(crate) fn v2_details(call: &Call, ccm: &CcmCall) -> Vec<(&'static str, Node)
 pub(crate) fn v3_details(call: &Call) -> Vec<(&'static str, Node)> {
     let ended = call.ended.filter(|_| call.settled);
     let legs = format!("/v3/accounts/{}/calls/{}/legs", call.account, call.sid);
+    let keyed = call.flow.as_ref().and_then(|flow| flow.digits.as_deref());
+    // One after the other, with hyphens between them.
+    let digits = keyed.map(|digits| digits.chars().map(String::from).collect::<Vec<_>>().join("-"));
     let app_name = call.flow_id.as_ref().map(|id| format!("Flow {id}"));
     vec![
         ("sid", call.sid.as_str().into()),
@@ -166,7 +169,7 @@ pub(crate) fn v3_details(call: &Call) -> Vec<(&'static str, Node)> {
         ("custom_field", Node::maybe(call.custom_field.clone())),
         ("app_id", Node::maybe(call.flow_id.clone())),
         ("app_name", Node::maybe(app_name)),
-        ("digits", Node::Null),
+        ("digits", Node::maybe(digits)),
         ("recordings", Node::List(recordings(call))),
     ]
 }

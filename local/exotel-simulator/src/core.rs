@@ -46,6 +46,8 @@ pub(crate) struct State {
     /// Of all accounts, in the order in which they appeared.
     pub(crate) exophones: Vec<ExophoneView>,
     pub(crate) heartbeat: Option<Subscription>,
+    /// Where the Passthru applets of flows point.
+    pub(crate) passthru: Option<String>,
     pub(crate) scripts: Vec<Script>,
     pub(crate) faults: Faults,
     pub(crate) windows: HashMap<(String, Budget), Window>,
@@ -65,6 +67,7 @@ impl Core {
     pub(crate) fn new(options: Options, origin: String, seed: u64) -> Shared {
         let state = State {
             exophones: exophones::configured(&options),
+            passthru: options.passthru.clone(),
             ..State::default()
         };
         Arc::new(Self {
@@ -255,6 +258,7 @@ impl Core {
                 journal,
                 counts,
                 exophones: exophones::configured(&self.options),
+                passthru: self.options.passthru.clone(),
                 ..State::default()
             };
         });

@@ -182,7 +182,7 @@ pub enum CallbackFault {
 pub struct CallbackRule {
     /// The fault.
     pub fault: CallbackFault,
-    /// `answered`, `terminal`, `ringing`, `sms` or `heartbeat`; all if not set.
+    /// `answered`, `terminal`, `ringing`, `sms`, `heartbeat` or `passthru`; all if not set.
     #[serde(default)]
     pub event: Option<String>,
     /// How many of them, 0 to 1, drawn by the seed.

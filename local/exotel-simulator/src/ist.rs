@@ -30,6 +30,11 @@ pub(crate) fn format_rfc3339(at: Timestamp) -> String {
         .to_string()
 }
 
+/// Writes an instant as Passthru has `Created`: `Wed, 23 Feb 2022 12:31:59`, still without a zone.
+pub(crate) fn format_rfc1123(at: Timestamp) -> String {
+    at.to_zoned(zone()).strftime("%a, %d %b %Y %H:%M:%S").to_string()
+}
+
 /// Reads a v1 time.
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     let civil = DateTime::strptime(FORMAT, text.trim()).ok()?;
@@ -49,6 +54,7 @@ mod tests {
     fn a_time_written_reads_back() {
         let at: Timestamp = "2026-11-20T08:33:11Z".parse().unwrap();
         assert_eq!(format(at), "2026-11-20 14:03:11");
+        assert_eq!(format_rfc1123(at), "Fri, 20 Nov 2026 14:03:11");
         assert_eq!(format_with_offset(at), "2026-11-20 14:03:11+05:30");
         assert_eq!(format_rfc3339(at), "2026-11-20T14:03:11+05:30");
         assert_eq!(parse("2026-11-20 14:03:11"), Some(at));

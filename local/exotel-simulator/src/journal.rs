@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use crate::inbound::Branch;
+
 /// Names and values in the order in which they were sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Params(pub Vec<(String, String)>);
@@ -106,11 +108,13 @@ pub struct Dial {
 pub struct Callback {
     /// Sid of the call or message; of the account for a HeartBeat.
     pub sid: String,
-    /// `answered`, `terminal`, `ringing`; `sms` for a delivery report; `heartbeat`.
+    /// `answered`, `terminal`, `ringing`; `sms` for a delivery report; `heartbeat`; `passthru`.
     pub event: String,
+    /// `POST`, or `GET` for a Passthru.
+    pub method: String,
     /// Where it went, as it was given.
     pub url: String,
-    /// Its content type.
+    /// Its content type; empty for a Passthru.
     pub content_type: String,
     /// Its fields, flattened as in a form.
     pub params: Params,
@@ -122,6 +126,8 @@ pub struct Callback {
     pub error: Option<String>,
     /// The fault it suffered: `dropped`, `duplicate`, `delayed`, `reordered`.
     pub fault: Option<String>,
+    /// What the answer to a sync Passthru picked.
+    pub branch: Option<Branch>,
     /// When it was answered or given up.
     pub answered_at: Option<Timestamp>,
 }

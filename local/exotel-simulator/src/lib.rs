@@ -12,6 +12,7 @@ mod error;
 mod exophones;
 mod faults;
 mod heartbeat;
+mod inbound;
 mod ist;
 mod journal;
 mod messages;
@@ -35,6 +36,7 @@ pub use crate::error::Error;
 pub use crate::exophones::{Connectivity, ExophoneHealth, ExophoneView};
 pub use crate::faults::{ApiFault, ApiRule, CallbackFault, CallbackRule, Faults, Operation};
 pub use crate::heartbeat::{EmptyAs, Heartbeat, HeartbeatStatus, Nesting, Pushed};
+pub use crate::inbound::{Branch, Inbound, InboundOutcome};
 pub use crate::journal::{Callback, Dial, Entry, Event, Params, Request};
 pub use crate::options::{Account, BodyForm, CcmDetails, CcmUser, Clock, Options, Timings};
 pub use crate::phone::Number;
@@ -78,6 +80,9 @@ impl Simulator {
             (options.clock)().as_nanosecond().unsigned_abs() as u64
         });
         let core = Core::new(options, origin.trim_end_matches('/').to_owned(), seed);
+        if let Some(url) = &core.options.passthru {
+            inbound::check_url(url).map_err(Error::Options)?;
+        }
         if let Some(heartbeat) = &core.options.heartbeat {
             heartbeat
                 .check(&core)
@@ -234,6 +239,28 @@ impl Handle {
     /// In words, when nobody has subscribed.
     pub async fn push_heartbeat(&self) -> Result<Pushed, String> {
         heartbeat::push(&self.core, None).await
+    }
+
+    /// Lets a call come in, as `POST /_sim/inbound` does, and answers its CallSid at once.
+    ///
+    /// # Errors
+    ///
+    /// In words, when a number, the account or the URL cannot be used.
+    pub fn inbound(&self, inbound: Inbound) -> Result<String, String> {
+        inbound::accept(&self.core, inbound).map(|call| call.sid)
+    }
+
+    /// Says where the Passthru applets of flows point from now on; `None`: flows have none.
+    ///
+    /// # Errors
+    ///
+    /// In words, when it is no plain http URL.
+    pub fn set_passthru(&self, url: Option<String>) -> Result<(), String> {
+        if let Some(url) = &url {
+            inbound::check_url(url)?;
+        }
+        self.core.change(|state| state.passthru = url);
+        Ok(())
     }
 
     /// Replaces the faults switched on, as `PUT /_sim/faults` does.

@@ -146,8 +146,12 @@ struct Cli {
     ccm_user: Vec<String>,
 
     /// Where v2 and v3 put the details of a call.
-    #[arg(long, value_enum, default_value_t = Details::CallDetails)]
-    ccm_details: Details,
+    #[arg(long, value_enum, default_value_t = Place::CallDetails)]
+    ccm_details: Place,
+
+    /// Where the Passthru applets of flows point (plain http); without it, flows have none.
+    #[arg(long, value_name = "URL")]
+    passthru_url: Option<String>,
 
     /// Push the HeartBeat of the account's ExoPhones to this URL (plain http).
     #[arg(long, value_name = "URL")]
@@ -174,7 +178,7 @@ enum Form {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Details {
+enum Place {
     /// In response.
     Response,
     /// In response.call_details.
@@ -240,10 +244,11 @@ impl Cli {
             inbound_to_agent: self.inbound_to_agent,
             exophones_at_top: self.exophones_at_top,
             ccm_users,
+            passthru: self.passthru_url,
             ccm_details: match self.ccm_details {
-                Details::Response => CcmDetails::Response,
-                Details::CallDetails => CcmDetails::CallDetails,
-                Details::TopLevel => CcmDetails::TopLevel,
+                Place::Response => CcmDetails::Response,
+                Place::CallDetails => CcmDetails::CallDetails,
+                Place::TopLevel => CcmDetails::TopLevel,
             },
             heartbeat: self.heartbeat_url.map(|url| Heartbeat {
                 url,

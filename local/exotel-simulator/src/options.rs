@@ -176,6 +176,8 @@ pub struct Options {
     pub ccm_users: Vec<CcmUser>,
     /// Where v2 and v3 put the details of a call.
     pub ccm_details: CcmDetails,
+    /// Where the Passthru applets of flows point, until `PUT /_sim/passthru` says otherwise. Without it they have none.
+    pub passthru: Option<String>,
     /// A subscription to the HeartBeat that stands from the start and after each reset.
     pub heartbeat: Option<Heartbeat>,
     /// How long a callback may take to be answered, in real milliseconds.
@@ -210,6 +212,7 @@ impl Default for Options {
             exophones_at_top: false,
             ccm_users: Vec::new(),
             ccm_details: CcmDetails::default(),
+            passthru: None,
             heartbeat: None,
             callback_timeout_ms: 15_000,
             journal_limit: 100_000,

@@ -145,7 +145,7 @@ pub struct RecordingScript {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallbackScript {
-    /// Events that are never sent (`answered`, `terminal`, `ringing`, `sms`), or `all`.
+    /// Events that are never sent (`answered`, `terminal`, `ringing`, `sms`, `passthru`), or `all`.
     pub drop: Vec<String>,
     /// Every one is sent twice.
     pub duplicate: bool,
@@ -433,6 +433,8 @@ pub(crate) struct CallPlan {
     pub(crate) ring1_ms: u64,
     pub(crate) ring2_ms: u64,
     pub(crate) talk_ms: u64,
+    /// What is said is said to the voicemail: the parties do not talk.
+    pub(crate) voicemail: bool,
     pub(crate) settle_ms: u64,
     pub(crate) recording_ms: u64,
     pub(crate) answered_by: Option<String>,
@@ -469,12 +471,25 @@ impl CallPlan {
             } else {
                 0
             },
+            voicemail: false,
             settle_ms: call.settle_ms.unwrap_or(timings.settle_ms),
             recording_ms: call.recording.ready_ms.unwrap_or(timings.recording_ms),
             answered_by: call.answered_by,
             direction: call.direction.unwrap_or_default(),
             recording: call.recording,
             callbacks: script.callbacks,
+        }
+    }
+}
+
+impl CallPlan {
+    /// The way of a call whose flow ends where it stands.
+    pub(crate) fn halted(&self) -> Self {
+        Self {
+            status: CallStatus::Failed,
+            leg2: None,
+            talk_ms: 0,
+            ..self.clone()
         }
     }
 }

@@ -6,14 +6,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::core::Shared;
 use crate::exophones::{ExophoneHealth, ExophoneView};
 use crate::faults::Faults;
 use crate::heartbeat::{self, Heartbeat, HeartbeatStatus};
+use crate::inbound::{self, Inbound};
 use crate::journal::Entry;
 use crate::scripts::Script;
 use crate::views;
@@ -48,6 +49,11 @@ pub(crate) fn routes() -> Router<Shared> {
             get(heartbeat).post(start_heartbeat).delete(stop_heartbeat),
         )
         .route("/_sim/heartbeat/push", post(push_heartbeat))
+        .route("/_sim/inbound", post(inbound))
+        .route(
+            "/_sim/passthru",
+            get(passthru).put(set_passthru).delete(clear_passthru),
+        )
         .route("/_sim/reset", post(reset))
         .route(
             "/_sim/{*unknown}",
@@ -231,13 +237,54 @@ async fn push_heartbeat(State(core): State<Shared>, body: Bytes) -> Response {
     }
 }
 
+async fn inbound(State(core): State<Shared>, body: Bytes) -> Response {
+    let inbound = match read::<Inbound>(&body) {
+        Ok(inbound) => inbound,
+        Err(refusal) => return *refusal,
+    };
+    match inbound::accept(&core, inbound) {
+        Ok(call) => Json(views::CallView::from(&call)).into_response(),
+        Err(error) => problem(&error),
+    }
+}
+
+/// Where Passthru applets point.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Passthru {
+    url: Option<String>,
+}
+
+async fn passthru(State(core): State<Shared>) -> Json<Passthru> {
+    let url = core.read(|state| state.passthru.clone());
+    Json(Passthru { url })
+}
+
+async fn set_passthru(State(core): State<Shared>, body: Bytes) -> Response {
+    let passthru = match read::<Passthru>(&body) {
+        Ok(passthru) => passthru,
+        Err(refusal) => return *refusal,
+    };
+    if let Some(Err(error)) = passthru.url.as_deref().map(inbound::check_url) {
+        return problem(&error);
+    }
+    core.change(|state| state.passthru = passthru.url);
+    StatusCode::NO_CONTENT.into_response()
+}
+
+async fn clear_passthru(State(core): State<Shared>) -> StatusCode {
+    core.change(|state| state.passthru = None);
+    StatusCode::NO_CONTENT
+}
+
 async fn reset(State(core): State<Shared>) -> StatusCode {
     core.reset();
     StatusCode::NO_CONTENT
 }
 
 async fn unknown() -> Response {
-    let paths = "health, journal, calls, messages, rate, scripts, faults, exophones, heartbeat, reset";
+    let paths = "health, journal, calls, messages, rate, scripts, faults, exophones, heartbeat, inbound, \
+                 passthru, reset";
     (
         StatusCode::NOT_FOUND,
         Json(json!({"error": format!("nothing here; under /_sim there are {paths}")})),

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::calls::Call;
 use crate::core::{Budget, Core, State};
+use crate::inbound::Branch;
 use crate::messages::Message;
 use crate::rate::Figures;
 use crate::scripts::{CallStatus, Direction, sms_status};
@@ -52,6 +53,10 @@ pub struct CallView {
     pub status_callback: Option<String>,
     /// The co-worker who called, if the call was made through v2.
     pub user_id: Option<String>,
+    /// What the caller keyed in, if the call came in.
+    pub digits: Option<String>,
+    /// What the answers of its sync Passthru applets picked, in order.
+    pub branches: Vec<Branch>,
 }
 
 /// A message as it stands.
@@ -112,6 +117,8 @@ impl From<&Call> for CallView {
             custom_field: call.custom_field.clone(),
             status_callback: call.callback.as_ref().map(|callback| callback.url.clone()),
             user_id: call.ccm.as_ref().map(|made| made.user_id.clone()),
+            digits: call.flow.as_ref().and_then(|flow| flow.digits.clone()),
+            branches: call.branches.clone(),
         }
     }
 }

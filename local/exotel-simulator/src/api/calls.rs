@@ -15,6 +15,7 @@ use crate::calls::{self, Call, Leg, Shape, StatusCallback};
 use crate::ccm::CcmCall;
 use crate::core::{Core, Shared};
 use crate::faults::Operation;
+use crate::inbound::Flow;
 use crate::journal::Params;
 use crate::options::{Account, BodyForm};
 use crate::phone::Number;
@@ -83,6 +84,15 @@ pub(super) fn accept(core: &Shared, account: &Account, wish: Wish) -> Call {
     let (sid, nth) = core.new_sid("call", &lead);
     let mut plan = CallPlan::new(script, &core.options.timings, wish.to.is_some());
     limit(&mut plan, &wish);
+    let flow = wish.flow_id.as_ref().map(|_| {
+        Arc::new(Flow {
+            inbound: None,
+            agent: None,
+            digits: None,
+            passthru: core.read(|state| state.passthru.clone()),
+            sync: true,
+        })
+    });
     let now = core.now();
     let call = Call {
         sid: sid.clone(),
@@ -105,6 +115,8 @@ pub(super) fn accept(core: &Shared, account: &Account, wish: Wish) -> Call {
         dual: wish.dual,
         custom_field: wish.custom_field,
         callback: wish.callback,
+        flow,
+        branches: Vec::new(),
         ccm: wish.ccm.map(Arc::new),
         plan: Arc::new(plan),
         nth,

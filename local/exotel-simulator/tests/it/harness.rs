@@ -8,7 +8,7 @@ use axum::extract::State;
 use base64::Engine as _;
 use bytes::Bytes;
 use exotel_simulator::{Clock, Handle, Options, Simulator};
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -208,14 +208,20 @@ pub(crate) fn sid(call: &Value) -> String {
 /// A callback as it arrived.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
+    pub(crate) method: String,
     pub(crate) content_type: String,
+    pub(crate) query: String,
     pub(crate) body: String,
 }
 
 impl Received {
-    /// The fields of an urlencoded body.
+    /// The fields of an urlencoded body; of the query, where it was a GET.
     pub(crate) fn field(&self, name: &str) -> Option<String> {
-        form_urlencoded::parse(self.body.as_bytes())
+        let fields = match self.method.as_str() {
+            "GET" => &self.query,
+            _ => &self.body,
+        };
+        form_urlencoded::parse(fields.as_bytes())
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.into_owned())
     }
@@ -253,9 +259,20 @@ impl Receiver {
     }
 }
 
-async fn take(State((received, statuses)): State<Shelf>, headers: HeaderMap, body: String) -> StatusCode {
-    let content_type = headers[header::CONTENT_TYPE].to_str().unwrap().to_owned();
-    received.lock().unwrap().push(Received { content_type, body });
+async fn take(
+    State((received, statuses)): State<Shelf>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: String,
+) -> StatusCode {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    received.lock().unwrap().push(Received {
+        method: method.to_string(),
+        content_type: content_type.map_or_else(String::new, |value| value.to_str().unwrap().to_owned()),
+        query: uri.query().unwrap_or_default().to_owned(),
+        body,
+    });
     let mut statuses = statuses.lock().unwrap();
     let status = if statuses.is_empty() {
         200

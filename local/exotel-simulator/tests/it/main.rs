@@ -14,6 +14,7 @@ mod exophones;
 mod faults;
 mod harness;
 mod heartbeat;
+mod inbound;
 mod list;
 mod program;
 mod recordings;

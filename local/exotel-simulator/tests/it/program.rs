@@ -27,6 +27,7 @@ fn help_names_every_option_with_an_explanation() {
         "--inbound-to-agent",
         "--ccm-user",
         "--ccm-details",
+        "--passthru-url",
         "--heartbeat-url",
         "--heartbeat-every-ms",
         "--heartbeat-flat",
