@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     DomainError, Ranked,
+    call_record::Party,
     ids::{CallLocator, CallSid, UserId},
     phone::PhoneNumber,
 };
@@ -448,6 +449,8 @@ pub enum CallSource {
     Aarya,
     /// Click-to-call.
     Exotel,
+    /// The lead called an ExoPhone.
+    Inbound,
 }
 
 /// A call's log row.
@@ -455,8 +458,8 @@ pub enum CallSource {
 pub struct Call {
     /// Names the row: our id and the lead.
     pub locator: CallLocator,
-    /// Who called, or logged the call.
-    pub called_by: UserId,
+    /// Who called, or logged the call; `None` when the lead called.
+    pub called_by: Option<UserId>,
     /// When it was wanted, or logged.
     pub called_at: Timestamp,
     /// What the caller wrote about it, up to 2 000 characters.
@@ -479,6 +482,29 @@ pub enum CallOrigin {
     },
     /// Placed through Exotel.
     Exotel(Box<ExotelCall>),
+    /// The lead called; copied from the call's record, which alone takes reports.
+    Inbound(Box<InboundCall>),
+}
+
+/// A call from a lead, as its record has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboundCall {
+    /// Exotel's id of it.
+    pub sid: CallSid,
+    /// The lead's number.
+    pub caller: PhoneNumber,
+    /// The agent who was dialled last, if one was.
+    pub agent: Option<Party>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Whether Exotel reported its end.
+    pub is_over: bool,
+    /// Seconds of conversation, when known.
+    pub talk_secs: Option<u32>,
+    /// Where Exotel keeps the recording.
+    pub recording_url: Option<String>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
 }
 
 /// A call placed through Exotel.
@@ -504,6 +530,7 @@ impl Call {
         match &self.origin {
             CallOrigin::Logged { outcome, .. } => *outcome,
             CallOrigin::Exotel(call) => call.progress.outcome(),
+            CallOrigin::Inbound(call) => call.outcome,
         }
     }
 
@@ -512,6 +539,7 @@ impl Call {
         match &self.origin {
             CallOrigin::Logged { source, .. } => *source,
             CallOrigin::Exotel(_) => CallSource::Exotel,
+            CallOrigin::Inbound(_) => CallSource::Inbound,
         }
     }
 
@@ -520,14 +548,42 @@ impl Call {
         match &self.origin {
             CallOrigin::Logged { duration_secs, .. } => *duration_secs,
             CallOrigin::Exotel(call) => call.progress.talk_secs.as_ref().map(|talk| talk.value),
+            CallOrigin::Inbound(call) => call.talk_secs,
         }
     }
 
-    /// Exotel's side of the row, if it has one.
+    /// What a click-to-call knows.
     pub fn exotel(&self) -> Option<&ExotelCall> {
         match &self.origin {
             CallOrigin::Exotel(call) => Some(call),
+            CallOrigin::Logged { .. } | CallOrigin::Inbound(_) => None,
+        }
+    }
+
+    /// Exotel's id of it, once known.
+    pub fn sid(&self) -> Option<&CallSid> {
+        match &self.origin {
+            CallOrigin::Exotel(call) => call.progress.sid.as_ref(),
+            CallOrigin::Inbound(call) => Some(&call.sid),
             CallOrigin::Logged { .. } => None,
+        }
+    }
+
+    /// Where Exotel keeps its recording, once that was reported.
+    pub fn recording_url(&self) -> Option<&str> {
+        match &self.origin {
+            CallOrigin::Exotel(call) => call.progress.recording_url.as_ref().map(|url| url.value.as_str()),
+            CallOrigin::Inbound(call) => call.recording_url.as_deref(),
+            CallOrigin::Logged { .. } => None,
+        }
+    }
+
+    /// Whether nothing about its state is expected any more.
+    pub fn is_final(&self) -> bool {
+        match &self.origin {
+            CallOrigin::Exotel(call) => call.progress.state.is_final(),
+            CallOrigin::Inbound(call) => call.is_over,
+            CallOrigin::Logged { .. } => true,
         }
     }
 }

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod alerts;
+#[cfg(any(feature = "inbound", feature = "outbound"))]
+pub mod call_records;
 #[cfg(feature = "connect")]
 mod connect;
 #[cfg(feature = "directory")]

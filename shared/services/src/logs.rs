@@ -26,8 +26,8 @@ pub struct CallLog {
     pub id: CallId,
     /// The lead.
     pub lead_id: LeadId,
-    /// Who called, or logged the call.
-    pub called_by: UserId,
+    /// Who called, or logged the call; null when the lead called.
+    pub called_by: Option<UserId>,
     /// What became of it.
     pub outcome: Outcome,
     /// Who made the row.
@@ -58,8 +58,8 @@ impl From<&Call> for CallLog {
             source: call.source(),
             duration_sec: call.duration_secs(),
             notes: call.notes.clone(),
-            exotel_call_sid: exotel.and_then(|exotel| exotel.progress.sid.clone()),
-            has_recording: exotel.is_some_and(|exotel| exotel.progress.recording_url.is_some()),
+            exotel_call_sid: call.sid().cloned(),
+            has_recording: call.recording_url().is_some(),
             called_at: call.called_at,
             reason: exotel
                 .filter(|exotel| {
@@ -259,7 +259,7 @@ pub async fn log_call(
             id: CallId::new(now, random),
             lead_id: lead.clone(),
         },
-        called_by: caller.user_id.clone(),
+        called_by: Some(caller.user_id.clone()),
         called_at: now,
         notes: read_notes(written.notes)?,
         origin: read_origin(

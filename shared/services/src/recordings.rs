@@ -2,7 +2,7 @@
 //! alone, never to a browser.
 
 use domain::{
-    call::Call,
+    call::{Call, CallOrigin},
     ids::{CallId, CallLocator, CallSid, LeadId},
 };
 use jiff::Timestamp;
@@ -59,11 +59,15 @@ pub async fn kept_of(table: &Table, call: &CallLocator) -> Result<Option<Kept>, 
 }
 
 fn kept(call: Call) -> Option<Kept> {
-    let progress = &call.exotel()?.progress;
+    let ended_at = match &call.origin {
+        CallOrigin::Exotel(exotel) => exotel.progress.ended_at.as_ref().map(|at| at.value),
+        CallOrigin::Inbound(inbound) => inbound.ended_at,
+        CallOrigin::Logged { .. } => return None,
+    };
     Some(Kept {
-        url: progress.recording_url.as_ref().map(|url| url.value.clone()),
-        sid: progress.sid.clone(),
-        is_final: progress.state.is_final(),
-        ended_at: progress.ended_at.as_ref().map(|at| at.value),
+        url: call.recording_url().map(str::to_owned),
+        sid: call.sid().cloned(),
+        is_final: call.is_final(),
+        ended_at,
     })
 }

@@ -4,8 +4,10 @@ use aws_sdk_dynamodb::types::{ConditionCheck, Put as PutItem, TransactWriteItem,
 use domain::{
     Ranked,
     call::{
-        Call, CallOrigin, CallProgress, CallReport, CallSource, CallState, ExotelCall, LegStatus, Outcome,
+        Call, CallOrigin, CallProgress, CallReport, CallSource, CallState, ExotelCall, InboundCall,
+        LegStatus, Outcome,
     },
+    call_record::Party,
     ids::{CallId, CallLocator, CallSid, LeadId, UserId},
     phone::PhoneNumber,
 };
@@ -35,7 +37,8 @@ pub enum Create {
 /// A call as its item holds it; the key tells the id and the lead.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CallRow {
-    called_by: UserId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    called_by: Option<UserId>,
     called_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     notes: Option<String>,
@@ -76,6 +79,19 @@ pub(crate) struct CallRow {
     ended_at: Option<Ranked<Timestamp>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     price: Option<Ranked<String>>,
+    /// Calls from leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    agent: Option<Party>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    is_over: Option<bool>,
+}
+
+/// A fact of a row that takes no reports.
+fn copied<T: Clone>(fact: Option<&T>) -> Option<Ranked<T>> {
+    fact.map(|value| Ranked {
+        value: value.clone(),
+        rank: 0,
+    })
 }
 
 impl CallRow {
@@ -102,6 +118,8 @@ impl CallRow {
             answered_at: None,
             ended_at: None,
             price: None,
+            agent: None,
+            is_over: None,
         };
         match &call.origin {
             CallOrigin::Logged {
@@ -109,6 +127,16 @@ impl CallRow {
                 duration_secs,
                 ..
             } => (row.outcome, row.duration_secs) = (Some(*outcome), *duration_secs),
+            CallOrigin::Inbound(inbound) => {
+                row.lead_phone = Some(inbound.caller.clone());
+                row.agent.clone_from(&inbound.agent);
+                row.outcome = Some(inbound.outcome);
+                row.is_over = Some(inbound.is_over);
+                row.sid = Some(inbound.sid.clone());
+                row.talk_secs = copied(inbound.talk_secs.as_ref());
+                row.recording_url = copied(inbound.recording_url.as_ref());
+                row.ended_at = copied(inbound.ended_at.as_ref());
+            }
             CallOrigin::Exotel(exotel) => {
                 let progress = exotel.progress.clone();
                 row.agent_phone = Some(exotel.agent_phone.clone());
@@ -151,6 +179,16 @@ impl CallRow {
                     price: self.price,
                 },
             })),
+            CallSource::Inbound => CallOrigin::Inbound(Box::new(InboundCall {
+                sid: self.sid?,
+                caller: self.lead_phone?,
+                agent: self.agent,
+                outcome: self.outcome?,
+                is_over: self.is_over?,
+                talk_secs: self.talk_secs.map(|talk| talk.value),
+                recording_url: self.recording_url.map(|url| url.value),
+                ended_at: self.ended_at.map(|at| at.value),
+            })),
             source => CallOrigin::Logged {
                 source,
                 outcome: self.outcome?,
@@ -171,7 +209,9 @@ impl CallRow {
 fn to_item(call: &Call) -> Result<Attributes, TableError> {
     let key = keys::call(&call.locator);
     let row = CallRow::new(call);
-    let gsi1 = row.sid.as_ref().map(|sid| placed::by_sid(sid.as_str(), &key));
+    // What is reported of a lead's call goes to its record, so nobody looks for the row by sid.
+    let sid = row.sid.as_ref().filter(|_| row.source == CallSource::Exotel);
+    let gsi1 = sid.map(|sid| placed::by_sid(sid.as_str(), &key));
     item::item(Entity::Call, &key, gsi1, None, &row)
 }
 
@@ -288,6 +328,30 @@ impl Table {
         let row = self.new_row(to_item(call)?);
         self.create(vec![self.lead_exists(&call.locator.lead_id), row])
             .await
+    }
+
+    /// Writes a call from a lead as its record has it, unless a newer revision stands there. False when it does, or
+    /// there is no such lead (any more).
+    ///
+    /// # Errors
+    /// [`TableError`]; writing again is always safe.
+    pub async fn put_inbound_call(&self, call: &Call, rev: i64) -> Result<bool, TableError> {
+        let mut item = to_item(call)?;
+        item.insert(placed::attr::REV.to_owned(), attribute(rev));
+        let newer = Expression::new().only_if_absent_or_less(placed::attr::REV, rev);
+        let put = PutItem::builder()
+            .table_name(self.name())
+            .set_item(Some(item))
+            .set_condition_expression(newer.condition())
+            .set_expression_attribute_names(newer.names())
+            .set_expression_attribute_values(newer.values())
+            .build()
+            .expect("item and table are set");
+        let put = TransactWriteItem::builder().put(put).build();
+        let written = self
+            .transact(vec![self.lead_exists(&call.locator.lead_id), put])
+            .await?;
+        Ok(matches!(written, Transacted::Done))
     }
 
     /// A check, for a transaction, that the lead exists and is not being erased.

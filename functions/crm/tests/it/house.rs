@@ -299,7 +299,7 @@ pub(crate) fn call(n: i64) -> Call {
             id: CallId::new(at(n), 7),
             lead_id: "lead-1".parse().unwrap(),
         },
-        called_by: "sales-1".parse().unwrap(),
+        called_by: Some("sales-1".parse().unwrap()),
         called_at: at(n),
         notes: None,
         origin: CallOrigin::Exotel(Box::new(ExotelCall {

@@ -58,7 +58,7 @@ impl Calls {
         progress.merge(&report);
         let call = Call {
             locator: locator.clone(),
-            called_by: "user-1".parse().unwrap(),
+            called_by: Some("user-1".parse().unwrap()),
             called_at: Timestamp::UNIX_EPOCH,
             notes: None,
             origin: CallOrigin::Exotel(Box::new(ExotelCall {

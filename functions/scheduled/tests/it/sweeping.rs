@@ -34,7 +34,7 @@ async fn a_minutes_run_ends_what_nobody_reported_the_end_of() {
         };
         let call = Call {
             locator: locator.clone(),
-            called_by: "sales-1".parse().unwrap(),
+            called_by: Some("sales-1".parse().unwrap()),
             called_at: now - age,
             notes: None,
             origin: CallOrigin::Exotel(Box::new(ExotelCall {

@@ -91,7 +91,7 @@ impl World {
                 id: CallId::new(at, u128::from(n)),
                 lead_id: lead_id(),
             },
-            called_by: "user-1".parse().unwrap(),
+            called_by: Some("user-1".parse().unwrap()),
             called_at: at,
             notes: None,
             origin: CallOrigin::Exotel(Box::new(ExotelCall {

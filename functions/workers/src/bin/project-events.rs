@@ -1,9 +1,9 @@
-//! Follows the table's stream: open rows, events by hour, orphaned events, the event bus.
+//! Follows the table's stream: open rows, events by hour, orphaned events, call records, the event bus.
 
 use std::process::ExitCode;
 
 use lambda_kit::{
-    config::{EventBusConfig, QueueConfig, TableConfig},
+    config::{EventBusConfig, LocaleConfig, QueueConfig, TableConfig},
     init::{run, serve},
     records::{StreamEvent, StreamResponse},
 };
@@ -14,7 +14,9 @@ fn main() -> ExitCode {
         let table = TableConfig::from_env(boot.settings())?;
         let queue = QueueConfig::webhook_events_from_env(boot.settings())?;
         let bus = EventBusConfig::from_env(boot.settings())?;
-        let projector = Projector::connect(&boot.aws_without_retries(), &table.name, &queue.url, &bus.name);
+        let country = LocaleConfig::from_env(boot.settings())?.country;
+        let aws = boot.aws_without_retries();
+        let projector = Projector::connect(&aws, &table.name, &queue.url, &bus.name, country);
         serve(async |event: StreamEvent| Ok(handle(&projector, event).await)).await
     })
 }

@@ -67,7 +67,7 @@ impl World {
 
     pub(crate) fn projector(&self) -> Projector {
         let bus = EventBus::new(aws_sdk_eventbridge::Client::new(&self.aws.settings()), "bus");
-        Projector::new(self.table.clone(), self.queue(), bus)
+        Projector::new(self.table.clone(), self.queue(), bus, domain::phone::Country::IN)
     }
 
     pub(crate) fn replay(&self) -> Replay {
@@ -81,7 +81,7 @@ impl World {
                 id: CallId::new(at, u128::from(n)),
                 lead_id: lead_id(lead),
             },
-            called_by: "user-1".parse().unwrap(),
+            called_by: Some("user-1".parse().unwrap()),
             called_at: at,
             notes: Some("notes stay here".to_owned()),
             origin: CallOrigin::Exotel(Box::new(ExotelCall {

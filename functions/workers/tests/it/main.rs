@@ -4,6 +4,7 @@
 
 #[path = "../../../webhooks/tests/it/aws.rs"]
 mod aws;
+mod call_records;
 mod given;
 mod project;
 #[path = "../../src/bin/project-events.rs"]

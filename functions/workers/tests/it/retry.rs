@@ -86,7 +86,7 @@ impl Stage {
         let dispatcher = Dispatcher::new(&boot, queue, Arc::new(Hands(Mutex::new(now)))).unwrap();
         let row = Call {
             locator: call.clone(),
-            called_by: "sales-1".parse().unwrap(),
+            called_by: Some("sales-1".parse().unwrap()),
             called_at: call.id.created_at(),
             notes: None,
             origin: CallOrigin::Exotel(Box::new(ExotelCall {

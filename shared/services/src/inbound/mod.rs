@@ -23,6 +23,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use table::{EventOwner, RawEvent, Recorded, Table, TableError};
 
+#[cfg(feature = "projection")]
+pub(crate) use self::reading::record_report;
 pub use self::{
     queue::{QueueError, WebhookMessage, WebhookQueue},
     replay::{Replay, Replayed},

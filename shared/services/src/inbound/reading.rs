@@ -3,23 +3,25 @@
 use domain::{
     DomainError,
     call::{CallReport, CallState, LegStatus, ReportSource},
+    call_record::RecordReport,
+    phone::Country,
     sms::{SmsReport, SmsState},
 };
 use exotel::{
-    CallEvent, CallStatus, ExotelTime,
+    CallEvent, CallStatus,
     callback::{CallStatusCallback, CallbackError, SmsStatusCallback},
-    default_zone, mask_numbers,
+    mask_numbers,
 };
-use jiff::Timestamp;
+
+use table::RawEvent;
 
 use super::{Locator, Webhook, redact::lost_a_credential};
+use crate::call_records::{self, price, time};
 
 /// A longer URL is nobody's recording and would make the row cost more than one write unit.
 const LONGEST_URL: usize = 500;
 /// Exotel's words for why an SMS failed have under 40 characters.
 const LONGEST_ERROR: usize = 200;
-/// Digits and a point.
-const LONGEST_PRICE: usize = 20;
 
 /// What a callback says, as far as it can be read.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -32,6 +34,21 @@ pub(super) struct Reading {
     pub(super) report: Option<Report>,
     /// Why there is no report; holds none of the body's values.
     pub(super) unreadable: Option<String>,
+}
+
+/// What a kept event says of a call, whoever placed it; `None` when it is about no call, or cannot be read.
+#[cfg(feature = "projection")]
+pub(crate) fn record_report(event: &RawEvent, country: Country) -> Option<RecordReport> {
+    let content_type = event.content_type.as_deref();
+    let mut report = match event.purpose.parse::<Webhook>() {
+        Ok(Webhook::Call) => {
+            let callback = CallStatusCallback::parse(content_type, &event.body, event.query.as_deref());
+            call_records::of_callback(&callback.ok()?, country).ok()?
+        }
+        Ok(Webhook::Sms) | Err(()) => return None,
+    };
+    report.said.recording_url = report.said.recording_url.as_deref().and_then(recording_url);
+    Some(report)
 }
 
 /// What a callback reports.
@@ -148,16 +165,6 @@ fn recording_url(url: &str) -> Option<String> {
         _ => url,
     };
     (url.len() <= LONGEST_URL).then(|| url.to_owned())
-}
-
-fn price(text: &str) -> Option<String> {
-    let decimal = text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.parse::<f64>().is_ok();
-    (decimal && text.len() <= LONGEST_PRICE).then(|| text.to_owned())
-}
-
-/// A time that cannot be read is left out: it must not cost the event.
-fn time(text: Option<&ExotelTime>) -> Option<Timestamp> {
-    text?.instant(&default_zone()).ok().flatten()
 }
 
 #[cfg(test)]

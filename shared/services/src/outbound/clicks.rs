@@ -176,7 +176,7 @@ impl Outbound {
         self.allow("lead's", &click.lead.phone)?;
         self.count(click.caller, click.lead).await?;
         let call = Call {
-            called_by: click.caller.user_id.clone(),
+            called_by: Some(click.caller.user_id.clone()),
             called_at: locator.id.created_at(),
             notes: None,
             origin: CallOrigin::Exotel(Box::new(ExotelCall {

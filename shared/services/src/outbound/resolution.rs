@@ -17,10 +17,12 @@ use exotel::{
 use jiff::{SignedDuration, Timestamp};
 use table::{TableError, limits::Reserving};
 
+use crate::call_records::time;
+
 use super::{
     Account, Exotel, Outbound, Step, Task,
     limiter::Permission,
-    reports::{call_report, sms_report, time},
+    reports::{call_report, sms_report},
 };
 
 /// Exotel's clock, and its whole seconds, may put a call's creation a little before ours.
@@ -128,7 +130,7 @@ impl Outbound {
         };
         match account.exotel.send(&GetCall::with_details(sid)).await {
             Ok(details) => {
-                let report = call_report(ReportSource::Details, &details);
+                let report = call_report(ReportSource::Details, &details, self.rules.country);
                 self.table.record_call_report(locator, &report).await?;
                 Ok(if report.state.is_some_and(CallState::is_terminal) {
                     Evidence::Found
@@ -180,7 +182,7 @@ impl Outbound {
             tracing::warn!(call.id = %row.locator.id, "the call in Exotel's list could be another of ours: it is not taken");
             return Ok(Evidence::Nothing);
         }
-        let report = call_report(ReportSource::List, only);
+        let report = call_report(ReportSource::List, only, self.rules.country);
         tracing::info!(call.id = %row.locator.id, call.sid = %only.sid, "found in Exotel's list");
         self.table.record_call_report(&row.locator, &report).await?;
         // The list says less of talk time and legs than the details do, and they decide what `completed` means.

@@ -9,8 +9,6 @@ use domain::{
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::effects::has_recording;
-
 /// `source` of every event.
 const SOURCE: &str = "exotel-serverless";
 /// PutEvents takes at most this many entries. Ours are below 1 KB, so its 256 KB are never reached.
@@ -51,7 +49,7 @@ struct CallDetail<'a> {
     call_id: &'a str,
     lead_id: &'a str,
     call_sid: Option<&'a str>,
-    called_by: &'a str,
+    called_by: Option<&'a str>,
     called_at: jiff::Timestamp,
     outcome: domain::call::Outcome,
     /// Who the last one to answer was, in `call.answered`.
@@ -89,12 +87,12 @@ impl News {
                 call_id: call.locator.id.as_str(),
                 lead_id: call.locator.lead_id.as_str(),
                 call_sid: exotel.progress.sid.as_ref().map(|sid| sid.as_str()),
-                called_by: call.called_by.as_str(),
+                called_by: call.called_by.as_ref().map(|user| user.as_str()),
                 called_at: call.called_at,
                 outcome: call.outcome(),
                 answered_by,
                 duration_sec: call.duration_secs(),
-                has_recording: has_recording(call),
+                has_recording: call.recording_url().is_some(),
                 agent_phone_last4: exotel.agent_phone.last4(),
                 lead_phone_last4: exotel.lead_phone.last4(),
             },

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use domain::{
     call::{Call, CallOrigin, CallState},
-    ids::{CallLocator, SmsLocator},
+    call_record::{CallRecord, Link, RecordReport},
+    ids::{CallLocator, CallSid, SmsLocator},
+    phone::Country,
     sms::Sms,
 };
-use table::{EventOwner, RawEvent, Record, events::RawEventId};
+use jiff::Timestamp;
+use table::{EventOwner, HeldRecord, RawEvent, Record, events::RawEventId};
 
 use super::bus::News;
-use crate::inbound::{Locator, Webhook};
+use crate::inbound::{Locator, Webhook, record_report};
 
 /// An event of an unknown sid is tried again after this: by then the index has what was written before the event.
 pub(super) const INDEX_LAG: Duration = Duration::from_secs(30);
@@ -38,6 +41,27 @@ pub(super) enum Effect {
     },
     /// An event of an unknown sid came: perhaps the index only lagged behind.
     TryAgainLater(RawEventId),
+    /// Events said something of a call: its record takes it.
+    Record {
+        sid: CallSid,
+        reports: Vec<RecordReport>,
+    },
+    /// A row got its sid: the call's record names the row.
+    Link { sid: CallSid, link: Link },
+    /// A lead was erased: the call's record forgets who took part.
+    EraseRecord(CallSid),
+    /// A record changed in what history and figures show.
+    Summarise(Box<Summarised>),
+}
+
+/// A record whose summary is to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Summarised {
+    pub(super) held: HeldRecord,
+    /// When it was thought to be placed before: its summaries there go.
+    pub(super) moved_from: Vec<Timestamp>,
+    /// Whether it is to stand in the list of unsettled calls from now on, or not any more; `None` when that is as it was.
+    pub(super) unsettled: Option<bool>,
 }
 
 /// Two effects with the same key are about the same thing: the later one counts.
@@ -48,6 +72,10 @@ pub(super) enum Key {
     Event(RawEventId),
     Sid(String),
     Orphan(RawEventId),
+    Record(CallSid),
+    Link(CallSid),
+    EraseRecord(CallSid),
+    Summary(CallSid),
 }
 
 impl Effect {
@@ -58,6 +86,26 @@ impl Effect {
             Effect::Index(event) | Effect::Unindex(event) => Key::Event(event.id()),
             Effect::AdoptOrphans { sid, .. } => Key::Sid(sid.clone()),
             Effect::TryAgainLater(orphan) => Key::Orphan(orphan.clone()),
+            Effect::Record { sid, .. } => Key::Record(sid.clone()),
+            Effect::Link { sid, .. } => Key::Link(sid.clone()),
+            Effect::EraseRecord(sid) => Key::EraseRecord(sid.clone()),
+            Effect::Summarise(summarised) => Key::Summary(summarised.held.record.sid.clone()),
+        }
+    }
+
+    /// A later effect on the same thing in the same batch: it counts, with what the earlier one alone knows.
+    pub(super) fn then(self, later: Effect) -> Effect {
+        match (self, later) {
+            (Effect::Record { mut reports, .. }, Effect::Record { sid, reports: more }) => {
+                reports.extend(more);
+                Effect::Record { sid, reports }
+            }
+            (Effect::Summarise(earlier), Effect::Summarise(mut later)) => {
+                later.moved_from.extend(earlier.moved_from);
+                later.unsettled = later.unsettled.or(earlier.unsettled);
+                Effect::Summarise(later)
+            }
+            (_, later) => later,
         }
     }
 }
@@ -70,8 +118,8 @@ pub(super) struct Plan {
 }
 
 /// What follows from a change, told by its images alone. `expired`: DynamoDB removed the item by its TTL; the entries
-/// that point to it have the same.
-pub(super) fn plan(old: Option<&Record>, new: Option<&Record>, expired: bool) -> Plan {
+/// that point to it have the same. `country` is the account's: national numbers in events are its.
+pub(super) fn plan(old: Option<&Record>, new: Option<&Record>, expired: bool, country: Country) -> Plan {
     let mut plan = Plan::default();
     let old_call = old.and_then(as_call);
     let old_sms = old.and_then(as_sms);
@@ -79,13 +127,30 @@ pub(super) fn plan(old: Option<&Record>, new: Option<&Record>, expired: bool) ->
         of_call(&mut plan, old_call, call);
     } else if let Some(sms) = new.and_then(as_sms) {
         of_sms(&mut plan, old_sms, sms);
+    } else if let Some(Record::CallRecord(held)) = new {
+        let old = match old {
+            Some(Record::CallRecord(old)) => Some(&old.record),
+            _ => None,
+        };
+        of_record(&mut plan, old, held);
     } else if let (Some(Record::RawEvent(event)), None) = (new, old) {
         plan.effects.push(Effect::Index(event.clone()));
+        if let Some(report) = record_report(event, country) {
+            plan.effects.push(Effect::Record {
+                sid: report.sid.clone(),
+                reports: vec![report],
+            });
+        }
         if matches!(&event.owner, EventOwner::Sid(sid) if !sid.is_empty()) {
             plan.effects.push(Effect::TryAgainLater(event.id()));
         }
     } else if new.is_none() && !expired {
         // The lead was erased. An orphan went because it moved, and its entry names the new place by now.
+        if let Some(Record::Call(call)) = old
+            && let Some(sid) = call.sid()
+        {
+            plan.effects.push(Effect::EraseRecord(sid.clone()));
+        }
         match old {
             Some(Record::Call(call)) if is_open_call(call) => {
                 plan.effects.push(Effect::CloseCall(call.locator.clone()));
@@ -143,12 +208,27 @@ fn of_call(plan: &mut Plan, old: Option<&Call>, new: &Call) {
             webhook: Webhook::Call,
             locator: Locator::Call(new.locator.clone()),
         });
+        if let Some(called_by) = &new.called_by {
+            plan.effects.push(Effect::Link {
+                sid: sid.clone(),
+                link: Link {
+                    locator: new.locator.clone(),
+                    called_by: called_by.clone(),
+                },
+            });
+        }
     }
     let before = old_exotel.map_or(Stage::Wanted, |old| Stage::of(old.progress.state));
     let after = Stage::of(exotel.progress.state);
     let what = match after {
         Stage::Over if before == Stage::Over => {
-            let told = |call: &Call| (call.outcome(), call.duration_secs(), has_recording(call));
+            let told = |call: &Call| {
+                (
+                    call.outcome(),
+                    call.duration_secs(),
+                    call.recording_url().is_some(),
+                )
+            };
             (old.map(told) != Some(told(new))).then_some("call.corrected")
         }
         _ if after <= before => None,
@@ -159,6 +239,25 @@ fn of_call(plan: &mut Plan, old: Option<&Call>, new: &Call) {
     };
     plan.news
         .extend(what.map(|what| News::of_call(what, new, exotel)));
+}
+
+fn of_record(plan: &mut Plan, old: Option<&CallRecord>, new: &HeldRecord) {
+    let (before, after) = (old.and_then(CallRecord::summary), new.record.summary());
+    let waits = |record: &CallRecord| record.summary().is_some() && record.is_over() && !record.is_settled();
+    let (waited, waits) = (old.is_some_and(waits), waits(&new.record));
+    if before == after && waited == waits {
+        return;
+    }
+    let moved_from = before.map(|before| before.at);
+    let moved_from: Vec<Timestamp> = moved_from
+        .filter(|at| after.as_ref().is_none_or(|after| after.at != *at))
+        .into_iter()
+        .collect();
+    plan.effects.push(Effect::Summarise(Box::new(Summarised {
+        unsettled: (waited != waits || !moved_from.is_empty()).then_some(waits),
+        moved_from,
+        held: new.clone(),
+    })));
 }
 
 fn of_sms(plan: &mut Plan, old: Option<&Sms>, new: &Sms) {
@@ -180,12 +279,6 @@ fn of_sms(plan: &mut Plan, old: Option<&Sms>, new: &Sms) {
     if old.is_none_or(|old| old.progress.state.status() != status) {
         plan.news.push(News::of_sms(status, new));
     }
-}
-
-/// Whether there is a recording to be heard.
-pub(super) fn has_recording(call: &Call) -> bool {
-    call.exotel()
-        .is_some_and(|exotel| exotel.progress.recording_url.is_some())
 }
 
 /// How far a call has come, as the bus tells it.

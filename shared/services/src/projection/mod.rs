@@ -10,15 +10,22 @@
 mod bus;
 mod effects;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use aws_types::SdkConfig;
+use domain::{
+    call::{Call, CallOrigin, InboundCall},
+    call_record::{CallRecord, CallSummary, Direction, Party},
+    ids::{CallId, CallLocator, LeadId},
+    phone::{Country, PhoneNumber},
+};
 use futures_util::{StreamExt, stream};
 use serde_dynamo::Item;
-use table::{Record, Table, TableError};
+use sha2::{Digest, Sha256};
+use table::{HeldRecord, Record, Table, TableError};
 
 pub use self::bus::{BusError, EventBus};
-use self::effects::{Effect, Key, plan};
+use self::effects::{Effect, Key, Summarised, plan};
 use crate::inbound::{QueueError, WebhookMessage, WebhookQueue};
 
 /// Writes at once. A batch of 100 changes then takes tens of round trips' time, and the table is not stormed.
@@ -65,20 +72,34 @@ pub struct Projector {
     table: Table,
     queue: WebhookQueue,
     bus: EventBus,
+    country: Country,
 }
 
 impl Projector {
-    /// Over this table; orphaned events go to `queue` (`webhook-events`), news to `bus`.
-    pub fn new(table: Table, queue: WebhookQueue, bus: EventBus) -> Self {
-        Self { table, queue, bus }
+    /// Over this table; orphaned events go to `queue` (`webhook-events`), news to `bus`. `country` is the account's:
+    /// national numbers in events are its.
+    pub fn new(table: Table, queue: WebhookQueue, bus: EventBus, country: Country) -> Self {
+        Self {
+            table,
+            queue,
+            bus,
+            country,
+        }
     }
 
     /// With clients of its own. `aws` should not retry: the stream does. `queue_url` is the URL of `webhook-events`.
-    pub fn connect(aws: &SdkConfig, table_name: &str, queue_url: &str, bus_name: &str) -> Self {
+    pub fn connect(
+        aws: &SdkConfig,
+        table_name: &str,
+        queue_url: &str,
+        bus_name: &str,
+        country: Country,
+    ) -> Self {
         Self::new(
             Table::new(aws_sdk_dynamodb::Client::new(aws), table_name),
             WebhookQueue::new(aws.clone(), queue_url),
             EventBus::new(aws_sdk_eventbridge::Client::new(aws), bus_name),
+            country,
         )
     }
 
@@ -93,7 +114,7 @@ impl Projector {
         for (at, change) in changes.into_iter().enumerate() {
             let expired = change.expired;
             let planned = match read(change) {
-                Ok((old, new)) => plan(old.as_ref(), new.as_ref(), expired),
+                Ok((old, new)) => plan(old.as_ref(), new.as_ref(), expired, self.country),
                 Err(source) => {
                     failed = Some(Stopped {
                         at,
@@ -105,8 +126,15 @@ impl Projector {
             news.extend(planned.news.into_iter().map(|news| (at, news)));
             for effect in planned.effects {
                 // Of several effects on one key the last counts; it is owed since the first.
-                let slot = writes.entry(effect.key()).or_insert((at, effect.clone()));
-                slot.1 = effect;
+                match writes.entry(effect.key()) {
+                    Entry::Vacant(slot) => {
+                        slot.insert((at, effect));
+                    }
+                    Entry::Occupied(mut slot) => {
+                        let (since, earlier) = slot.get().clone();
+                        slot.insert((since, earlier.then(effect)));
+                    }
+                }
             }
         }
         let mut done = stream::iter(writes.into_values())
@@ -156,9 +184,86 @@ impl Projector {
                 let message = WebhookMessage::replay(&orphan, None);
                 self.queue.send(&message, Some(effects::INDEX_LAG)).await?;
             }
+            Effect::Record { sid, reports } => {
+                self.table.merge_call_record(&sid, &reports).await?;
+            }
+            Effect::Link { sid, link } => self.table.link_call_record(&sid, &link).await?,
+            Effect::EraseRecord(sid) => {
+                self.table.erase_call_record(&sid).await?;
+                let owner = table::EventOwner::Sid(sid.to_string());
+                for event in self.table.raw_events_of(&owner).await? {
+                    self.table.unindex_raw_event(&event).await?;
+                    self.table.delete_raw_event(&event.id()).await?;
+                }
+            }
+            Effect::Summarise(summarised) => self.summarise(*summarised).await?,
         }
         Ok(())
     }
+
+    /// Writes a record's summary, takes it from where it no longer belongs, and keeps the list of unsettled calls.
+    async fn summarise(&self, summarised: Summarised) -> Result<(), TableError> {
+        let HeldRecord { record, rev } = summarised.held;
+        let Some(summary) = record.summary() else {
+            return Ok(());
+        };
+        for at in summarised.moved_from {
+            if at != summary.at {
+                self.table.delete_call_summary(at, &record.sid).await?;
+                self.table.strike_unsettled(at, &record.sid).await?;
+            }
+        }
+        self.table.put_call_summary(&summary, rev).await?;
+        if summary.direction == Some(Direction::Inbound)
+            && let Some(caller) = summary.customer.as_ref().and_then(Party::phone)
+        {
+            for lead in self.table.leads_by_phone(&caller).await? {
+                if let Some(call) = inbound_call(&record, &summary, &caller, &lead.id) {
+                    self.table.put_inbound_call(&call, rev).await?;
+                }
+            }
+        }
+        match summarised.unsettled {
+            Some(true) => self.table.note_unsettled(summary.at, &record.sid).await,
+            Some(false) => self.table.strike_unsettled(summary.at, &record.sid).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// A lead's call, for the lead's timeline. Its id follows from the call and the lead, so that it is one row.
+fn inbound_call(
+    record: &CallRecord,
+    summary: &CallSummary,
+    caller: &PhoneNumber,
+    lead: &LeadId,
+) -> Option<Call> {
+    let digest = Sha256::new()
+        .chain_update(record.sid.as_str())
+        .chain_update([0])
+        .chain_update(lead.as_str())
+        .finalize();
+    let random = u128::from_be_bytes(digest[..16].try_into().expect("16 bytes of 32"));
+    let facts = &record.facts;
+    Some(Call {
+        locator: CallLocator {
+            id: CallId::new(summary.at, random),
+            lead_id: lead.clone(),
+        },
+        called_by: None,
+        called_at: summary.at,
+        notes: None,
+        origin: CallOrigin::Inbound(Box::new(InboundCall {
+            sid: record.sid.clone(),
+            caller: caller.clone(),
+            agent: record.agent_number().cloned(),
+            outcome: record.outcome()?,
+            is_over: record.is_over(),
+            talk_secs: summary.talk_secs,
+            recording_url: facts.recording_url.as_ref().map(|url| url.value.clone()),
+            ended_at: facts.ended_at.as_ref().map(|at| at.value),
+        })),
+    })
 }
 
 fn keep_first(failed: &mut Option<Stopped>, other: Stopped) {

@@ -168,7 +168,7 @@ impl House {
         };
         let call = Call {
             locator: locator.clone(),
-            called_by: "sales-1".parse().unwrap(),
+            called_by: Some("sales-1".parse().unwrap()),
             called_at: now,
             notes: None,
             origin: CallOrigin::Exotel(Box::new(ExotelCall {

@@ -130,7 +130,7 @@ async fn a_record_is_linked_once_and_erased_for_good() {
         let call = call(&lead("lead-1").id, n, CallState::Accepted);
         Link {
             locator: call.locator,
-            called_by: call.called_by,
+            called_by: call.called_by.unwrap(),
         }
     };
     table.link_call_record(&sid(1), &link(1)).await.unwrap();

@@ -1,8 +1,10 @@
 //! Calls: rows, claims, reports, and what they cost.
 
 use domain::{
-    call::{CallReport, CallState, LegStatus, Outcome, ReportSource},
+    call::{Call, CallOrigin, CallReport, CallState, InboundCall, LegStatus, Outcome, ReportSource},
+    call_record::Party,
     ids::LeadId,
+    phone::Country,
 };
 use table::{Claim, Create, Recorded};
 
@@ -43,13 +45,54 @@ fn completed() -> CallReport {
     }
 }
 
+/// A lead's call as its record has it.
+fn inbound(lead: &str, talk_secs: Option<u32>) -> Call {
+    Call {
+        called_by: None,
+        origin: CallOrigin::Inbound(Box::new(InboundCall {
+            sid: "5f0c196k".parse().unwrap(),
+            caller: "+919811100001".parse().unwrap(),
+            agent: Party::read("09811100099", Country::IN),
+            outcome: Outcome::Connected,
+            is_over: talk_secs.is_some(),
+            talk_secs,
+            recording_url: talk_secs.map(|_| "https://recordings.exotel.com/a.mp3".to_owned()),
+            ended_at: talk_secs.map(|_| at(60_000)),
+        })),
+        ..call(&lead.parse().unwrap(), 1, CallState::Waiting)
+    }
+}
+
+#[tokio::test]
+async fn a_lead_who_calls_is_on_the_timeline_once_as_the_record_has_it() {
+    let (_dynamo, table) = table().await;
+    assert!(
+        !table.put_inbound_call(&inbound("lead-1", None), 1).await.unwrap(),
+        "nobody's"
+    );
+    table.put_lead(&lead("lead-1")).await.unwrap();
+    let ended = inbound("lead-1", Some(41));
+    assert!(table.put_inbound_call(&inbound("lead-1", None), 1).await.unwrap());
+    assert!(table.put_inbound_call(&ended, 3).await.unwrap());
+    assert!(
+        !table.put_inbound_call(&inbound("lead-1", None), 2).await.unwrap(),
+        "older"
+    );
+    let page = table.calls(&ended.locator.lead_id, 5, None).await.unwrap();
+    assert_eq!(page.items, [ended.clone()]);
+    assert_eq!(table.call_by_sid(ended.sid().unwrap()).await.unwrap(), None);
+    let report = CallReport::new(ReportSource::Callback, Some(CallState::Busy));
+    let recorded = table.record_call_report(&ended.locator, &report).await.unwrap();
+    assert_eq!(recorded, table::Recorded::NotExotel);
+}
+
 #[tokio::test]
 async fn a_whole_call_costs_nine_write_units_and_its_events_one_each() {
     let (dynamo, table) = table().await;
     let lead = lead(&"l".repeat(64));
     table.put_lead(&lead).await.unwrap();
     let mut call = call(&lead.id, 1, CallState::InFlight);
-    call.called_by = "u".repeat(64).parse().unwrap();
+    call.called_by = Some("u".repeat(64).parse().unwrap());
     dynamo.meter().take();
 
     let mut whole = 0.0;

@@ -42,7 +42,7 @@ pub(crate) fn call(lead: &LeadId, n: i64, state: CallState) -> Call {
             id: CallId::new(at(n), 7),
             lead_id: lead.clone(),
         },
-        called_by: "sales-1".parse().unwrap(),
+        called_by: Some("sales-1".parse().unwrap()),
         called_at: at(n),
         notes: None,
         origin: CallOrigin::Exotel(Box::new(ExotelCall {
