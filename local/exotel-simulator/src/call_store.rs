@@ -45,12 +45,15 @@ impl CallStore {
     pub(crate) fn insert_all(&mut self, calls: Vec<Call>) {
         let mut added: HashMap<String, Vec<Place>> = HashMap::new();
         for call in calls {
-            if call.ended.is_some() {
+            let created = call.ended.map(|_| call.created);
+            if created.is_some() {
                 let place = (call.created, call.sid.clone());
                 added.entry(call.account.clone()).or_default().push(place);
             }
+            // Whoever comes back to his place need not leave it.
             if let Some(before) = self.by_sid.insert(call.sid.clone(), call)
                 && before.ended.is_some()
+                && created != Some(before.created)
             {
                 self.leave(&before);
             }

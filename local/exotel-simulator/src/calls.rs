@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::answer::Node;
 use crate::callbacks::{self, Ack, Courier, Outgoing, Way};
 use crate::ccm::{self, CcmCall};
-use crate::core::Shared;
+use crate::core::{Core, Shared};
 use crate::inbound::{Branch, Flow, Stage};
 use crate::ist;
 use crate::mp3::Sound;
@@ -295,6 +295,74 @@ pub(crate) struct Line {
     courier: Courier,
 }
 
+/// What was recorded of a call in which something was said for `said_ms`, to be fetched from `ready` on.
+pub(crate) fn recording(call: &Call, said_ms: u64, ready: Timestamp) -> Option<Recording> {
+    let script = &call.plan.recording;
+    let kind = script.kind.unwrap_or_default();
+    if !call.record || said_ms == 0 || kind == RecordingKind::None {
+        return None;
+    }
+    // Like the sid but not the sid: the last character is the next one.
+    let tail = call.sid.bytes().last().map_or('z', |last| char::from(last + 1));
+    let id = format!("{}{tail}", &call.sid[..call.sid.len() - 1]);
+    let sound = Sound {
+        variety: id.bytes().map(u64::from).sum(),
+        dual: call.dual,
+    };
+    Some(Recording {
+        bytes: script.bytes.unwrap_or_else(|| sound.bytes_for(said_ms)),
+        sound,
+        kind,
+        account: call.account.clone(),
+        ready,
+        redirect_to: script.redirect_to.clone(),
+        hops: script.hops.unwrap_or(1),
+        cut_at: script.cut_at,
+        id,
+    })
+}
+
+/// The callback about `event` as things stand at `now`, if the call asked for it. `leg` is 0 for the call as a whole.
+pub(crate) fn outgoing(
+    core: &Core,
+    call: &Call,
+    event: &'static str,
+    leg: u8,
+    now: Timestamp,
+) -> Option<Outgoing> {
+    let callback = call.callback.as_ref()?;
+    let options = &core.options;
+    let extended = !callback.events.is_empty() && (call.to.is_some() || options.events_without_to);
+    let wanted = event == "terminal" || (extended && callback.events.iter().any(|wanted| wanted == event));
+    if !wanted {
+        return None;
+    }
+    let mut fields = call.callback_fields(event, now, extended);
+    let script = call.plan.callbacks.clone();
+    if script.sparse.unwrap_or(options.sparse_callbacks) {
+        fields.retain(|(name, _)| ALWAYS.contains(name));
+    }
+    if script.literal_nulls.unwrap_or(options.literal_nulls) {
+        callbacks::with_literal_nulls(&mut fields);
+    }
+    let form = script
+        .form
+        .or(options.force_form)
+        .or(callback.form)
+        .unwrap_or(options.default_form);
+    Some(Outgoing {
+        sid: call.sid.clone(),
+        event,
+        url: callback.url.clone(),
+        way: Way::Post(form),
+        ack: Ack::Any2xx,
+        fields,
+        key: format!("{} {} {event} {leg}", call.lead(), call.nth),
+        script,
+        last: event == "terminal",
+    })
+}
+
 /// Lets an accepted call happen.
 pub(crate) fn start(core: &Shared, sid: String) {
     let courier = callbacks::courier(core);
@@ -366,7 +434,8 @@ impl Line {
 
     pub(crate) fn end(&self, call: &Call, elapsed_ms: u64) -> Option<()> {
         let plan = call.plan.clone();
-        let recording = self.recording(call);
+        let ready = self.core.ahead(plan.recording_ms);
+        let recording = recording(call, plan.talk_ms, ready);
         let lasted = SignedDuration::from_millis(i64::try_from(elapsed_ms).unwrap_or(i64::MAX));
         let url = recording
             .as_ref()
@@ -391,79 +460,16 @@ impl Line {
         })
     }
 
-    fn recording(&self, call: &Call) -> Option<Recording> {
-        let kind = call.plan.recording.kind.unwrap_or_default();
-        if !call.record || call.plan.talk_ms == 0 || kind == RecordingKind::None {
-            return None;
-        }
-        // Like the sid but not the sid: the last character is the next one.
-        let tail = call.sid.bytes().last().map_or('z', |last| char::from(last + 1));
-        let id = format!("{}{tail}", &call.sid[..call.sid.len() - 1]);
-        let sound = Sound {
-            variety: id.bytes().map(u64::from).sum(),
-            dual: call.dual,
-        };
-        Some(Recording {
-            bytes: call
-                .plan
-                .recording
-                .bytes
-                .unwrap_or_else(|| sound.bytes_for(call.plan.talk_ms)),
-            sound,
-            kind,
-            account: call.account.clone(),
-            ready: self.core.ahead(call.plan.recording_ms),
-            redirect_to: call.plan.recording.redirect_to.clone(),
-            hops: call.plan.recording.hops.unwrap_or(1),
-            cut_at: call.plan.recording.cut_at,
-            id,
-        })
-    }
-
     /// Hands a callback to the courier, if the call asked for that event. `leg` is 0 for the call as a whole.
     fn report(&self, event: &'static str, leg: u8) -> Option<()> {
         let call = self.call()?;
         if let Some(made) = &call.ccm {
             self.report_nested(&call, made, event, leg);
         }
-        let Some(callback) = &call.callback else {
-            return Some(());
-        };
-        let options = &self.core.options;
-        let extended = !callback.events.is_empty() && (call.to.is_some() || options.events_without_to);
-        let wanted =
-            event == "terminal" || (extended && callback.events.iter().any(|wanted| wanted == event));
-        if !wanted {
-            return Some(());
+        if let Some(outgoing) = outgoing(&self.core, &call, event, leg, self.core.now()) {
+            // The courier is gone only when the simulator stops.
+            let _ = self.courier.send(outgoing);
         }
-        let mut fields = call.callback_fields(event, self.core.now(), extended);
-        let script = call.plan.callbacks.clone();
-        if script.sparse.unwrap_or(options.sparse_callbacks) {
-            fields.retain(|(name, _)| ALWAYS.contains(name));
-        }
-        if script.literal_nulls.unwrap_or(options.literal_nulls) {
-            callbacks::with_literal_nulls(&mut fields);
-        }
-        let form = script
-            .form
-            .or(options.force_form)
-            .or(callback.form)
-            .unwrap_or(options.default_form);
-        let key = format!("{} {} {event} {leg}", call.lead(), call.nth);
-        let (sid, url) = (call.sid.clone(), callback.url.clone());
-        let last = event == "terminal";
-        // The courier is gone only when the simulator stops.
-        let _ = self.courier.send(Outgoing {
-            sid,
-            event,
-            url,
-            way: Way::Post(form),
-            ack: Ack::Any2xx,
-            fields,
-            script,
-            key,
-            last,
-        });
         Some(())
     }
 

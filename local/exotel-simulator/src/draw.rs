@@ -19,10 +19,14 @@ impl Dice {
         ChaCha8Rng::seed_from_u64(self.seed ^ hash)
     }
 
+    /// Draws in a row for `key`.
+    pub(crate) fn draws(self, key: &str) -> Draws {
+        Draws { rng: self.rng(key) }
+    }
+
     /// Whether something that happens at `rate` (0 to 1) happens to `key`.
     pub(crate) fn happens(self, rate: f64, key: &str) -> bool {
-        let unit = (self.rng(key).next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-        unit < rate
+        self.draws(key).unit() < rate
     }
 
     /// An id as Exotel makes them: 32 lower-case characters, hexadecimal but for the tail.
@@ -36,6 +40,30 @@ impl Dice {
     pub(crate) fn signature(self, key: &str) -> String {
         let mut rng = self.rng(key);
         (0..4).map(|_| format!("{:016x}", rng.next_u64())).collect()
+    }
+}
+
+/// Draws in a row for one key.
+#[derive(Debug)]
+pub(crate) struct Draws {
+    rng: ChaCha8Rng,
+}
+
+impl Draws {
+    /// From 0 up to, but not, 1.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// From 0 up to and including `most`.
+    pub(crate) fn up_to(&mut self, most: u64) -> u64 {
+        // The range is far below 2^53: no value is favoured by more than a hair.
+        ((self.unit() * (most as f64 + 1.0)) as u64).min(most)
+    }
+
+    /// An index below `length`, which is not 0.
+    pub(crate) fn below(&mut self, length: usize) -> usize {
+        usize::try_from(self.up_to(length.saturating_sub(1) as u64)).unwrap_or_default()
     }
 }
 

@@ -192,6 +192,11 @@ pub(crate) enum Stage {
     After,
 }
 
+/// The ExoPhone of an account that has none.
+pub(crate) fn default_exophone() -> Number {
+    Number::parse(DEFAULT_EXOPHONE).expect("the constant is a number")
+}
+
 /// Checks where a Passthru may point.
 pub(crate) fn check_url(url: &str) -> Result<(), String> {
     match url::Url::parse(url) {
@@ -254,7 +259,7 @@ pub(crate) fn accept(core: &Shared, inbound: Inbound) -> Result<Call, String> {
                 let mut exophones = state.exophones_of(&account.sid);
                 exophones.next().map(|exophone| exophone.number.clone())
             })
-            .map_or_else(|| number("exophone", DEFAULT_EXOPHONE), Ok)?,
+            .unwrap_or_else(default_exophone),
     };
     if !account.owns(&exophone) {
         return Err(format!("account {} has no such `exophone`", account.sid));

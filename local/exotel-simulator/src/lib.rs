@@ -23,6 +23,8 @@ mod rate;
 mod recordings;
 mod scripts;
 mod sim;
+mod totals;
+mod traffic;
 mod views;
 mod wire;
 
@@ -30,6 +32,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use axum::Router;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 pub use crate::error::Error;
@@ -45,6 +48,8 @@ pub use crate::scripts::{
     CallScript, CallStatus, CallbackScript, Direction, Outcome, RecordingKind, RecordingScript, Script,
     SmsScript,
 };
+pub use crate::totals::{Tally, Totals};
+pub use crate::traffic::{Played, Traffic};
 pub use crate::views::{CallView, MessageView, RateView};
 
 use crate::core::{Core, Shared};
@@ -261,6 +266,27 @@ impl Handle {
         }
         self.core.change(|state| state.passthru = url);
         Ok(())
+    }
+
+    /// Plays a span of calls that are over and settled, as `POST /_sim/traffic` does, and waits until the first attempt
+    /// at every callback has ended.
+    ///
+    /// # Errors
+    ///
+    /// In words, when the span, a share, a weight, a number or a URL cannot be used.
+    pub async fn traffic(&self, traffic: Traffic) -> Result<Played, String> {
+        traffic::play(&self.core, traffic).await
+    }
+
+    /// What the first account's ended calls created from `from` up to, but not, `to` add up to.
+    pub fn totals(&self, from: Timestamp, to: Timestamp) -> Totals {
+        let span = totals::Span {
+            account: None,
+            from: Some(from),
+            to: Some(to),
+        };
+        // There is a first account: `Simulator::start` sees to it.
+        totals::of_span(&self.core, &span).unwrap_or_default()
     }
 
     /// Replaces the faults switched on, as `PUT /_sim/faults` does.

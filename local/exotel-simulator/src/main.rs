@@ -15,7 +15,9 @@ use tracing_subscriber::EnvFilter;
 /// Point a client at the address printed: it takes calls and messages over Exotel's v1 API, lets them happen, calls
 /// back, and serves recordings. Which way a call or message goes is chosen by the last digits of the lead's number
 /// (…0002 nobody answers, …0003 busy, …0011 DND, …0017 reset after accepting; the README has the table) or by
-/// POST /_sim/scripts and /_sim/faults. GET /_sim/journal shows every request, every leg rung and every callback.
+/// POST /_sim/scripts and /_sim/faults. Calls come in by POST /_sim/inbound, a whole day of calls by POST
+/// /_sim/traffic; ExoPhones fail by POST /_sim/exophones, which the HeartBeat tells. GET /_sim/journal shows every
+/// request, every leg rung and every callback.
 #[derive(Debug, Parser)]
 #[command(name = "exotel-simulator", version)]
 struct Cli {

@@ -17,6 +17,8 @@ use crate::heartbeat::{self, Heartbeat, HeartbeatStatus};
 use crate::inbound::{self, Inbound};
 use crate::journal::Entry;
 use crate::scripts::Script;
+use crate::totals::{self, Span};
+use crate::traffic::{self, Traffic};
 use crate::views;
 
 pub(crate) fn routes() -> Router<Shared> {
@@ -54,6 +56,8 @@ pub(crate) fn routes() -> Router<Shared> {
             "/_sim/passthru",
             get(passthru).put(set_passthru).delete(clear_passthru),
         )
+        .route("/_sim/traffic", post(play_traffic))
+        .route("/_sim/totals", get(add_up))
         .route("/_sim/reset", post(reset))
         .route(
             "/_sim/{*unknown}",
@@ -277,6 +281,24 @@ async fn clear_passthru(State(core): State<Shared>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
+async fn play_traffic(State(core): State<Shared>, body: Bytes) -> Response {
+    let traffic = match read::<Traffic>(&body) {
+        Ok(traffic) => traffic,
+        Err(refusal) => return *refusal,
+    };
+    match traffic::play(&core, traffic).await {
+        Ok(played) => Json(played).into_response(),
+        Err(error) => problem(&error),
+    }
+}
+
+async fn add_up(State(core): State<Shared>, Query(span): Query<Span>) -> Response {
+    match totals::of_span(&core, &span) {
+        Ok(totals) => Json(totals).into_response(),
+        Err(error) => problem(&error),
+    }
+}
+
 async fn reset(State(core): State<Shared>) -> StatusCode {
     core.reset();
     StatusCode::NO_CONTENT
@@ -284,7 +306,7 @@ async fn reset(State(core): State<Shared>) -> StatusCode {
 
 async fn unknown() -> Response {
     let paths = "health, journal, calls, messages, rate, scripts, faults, exophones, heartbeat, inbound, \
-                 passthru, reset";
+                 passthru, traffic, totals, reset";
     (
         StatusCode::NOT_FOUND,
         Json(json!({"error": format!("nothing here; under /_sim there are {paths}")})),

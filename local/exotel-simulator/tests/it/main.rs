@@ -19,3 +19,4 @@ mod list;
 mod program;
 mod recordings;
 mod sms;
+mod traffic;
