@@ -22,4 +22,12 @@ pub enum DomainError {
         /// The allowed words, comma separated.
         expected: &'static str,
     },
+    /// A rule for flows of which a condition cannot be read.
+    #[error("condition {condition} of the rule {problem}")]
+    Rule {
+        /// Which condition, counted from 1.
+        condition: usize,
+        /// What is wrong with it and what would be right, without what it says.
+        problem: &'static str,
+    },
 }

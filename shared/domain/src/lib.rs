@@ -14,6 +14,7 @@ pub mod outbound_limit;
 pub mod phone;
 pub mod retry;
 pub mod sms;
+pub mod steering;
 pub mod toll_fraud;
 
 mod error;
