@@ -10,7 +10,7 @@ use cargo_metadata::TargetKind;
 use lambda_kit::{
     capability::SigningKeys,
     config::{
-        CorsConfig, EventBusConfig, ExotelConfig, JwtConfig, LocaleConfig, OutboundConfig, PublicUrls,
+        CorsConfig, EventBusConfig, ExotelConfig, JwtConfig, LocaleConfig, OutboundConfig, PassthruConfig, PublicUrls,
         QueueConfig, RecordingConfig, Settings, TableConfig, VARIABLES, WebhookConfig, env_example,
     },
 };
@@ -91,6 +91,9 @@ const CONCERNS: &[Concern] = &[
     ("WebhookConfig::from_env", |settings| {
         drop(WebhookConfig::from_env(settings).unwrap())
     }),
+    ("PassthruConfig::from_env", |settings| {
+        drop(PassthruConfig::from_env(settings).unwrap())
+    }),
     ("PublicUrls::from_env", |settings| {
         drop(PublicUrls::from_env(settings).unwrap())
     }),
@@ -134,6 +137,7 @@ fn asks(concern: fn(&Settings)) -> BTreeSet<String> {
         record.lock().unwrap().insert(name.to_owned());
         let variable = VARIABLES.iter().find(|variable| variable.name == name)?;
         let value = variable.default.unwrap_or(match name {
+            "EXOTEL_PASSTHRU_RULE" => "known-lead",
             "EXOTEL_REGION" => "sg",
             "EXOTEL_SUBDOMAIN" => "api.exotel.com",
             "OUTBOUND_ALLOWED_PREFIXES" => "+91",

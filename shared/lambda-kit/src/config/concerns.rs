@@ -1,6 +1,6 @@
 //! One struct per concern.
 
-use domain::phone::Country;
+use domain::{DomainError, phone::Country, steering::Rule};
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use url::Url;
@@ -152,6 +152,25 @@ impl WebhookConfig {
             token: settings.secret("EXOTEL_WEBHOOK_TOKEN"),
             legacy_md5: settings.flag("LEGACY_MD5_CALLBACKS")?,
         })
+    }
+}
+
+/// How flows are steered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassthruConfig {
+    /// Read from `EXOTEL_PASSTHRU_RULE`: for Passthru URLs that name no rule of their own; always holds when not set.
+    pub rule: Rule,
+}
+
+impl PassthruConfig {
+    /// # Errors
+    /// [`Error::Invalid`] for a rule that cannot be read.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        let rule = settings.get("EXOTEL_PASSTHRU_RULE").unwrap_or_default();
+        let rule = rule
+            .parse()
+            .map_err(|problem: DomainError| invalid("EXOTEL_PASSTHRU_RULE", problem.to_string()))?;
+        Ok(Self { rule })
     }
 }
 
@@ -722,6 +741,22 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_for_flows_is_read_or_refused_by_name() {
+        let rule =
+            |text: &'static str| PassthruConfig::from_env(&settings(&[("EXOTEL_PASSTHRU_RULE", text)]));
+        assert_eq!(rule("").unwrap().rule, Rule::default());
+        assert_eq!(
+            rule("known-lead,!digits=9").unwrap().rule.to_string(),
+            "known-lead,!digits=9"
+        );
+        let error = rule("known-lead,knwon").unwrap_err().to_string();
+        assert!(
+            error.contains("EXOTEL_PASSTHRU_RULE") && error.contains("condition 2"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn zone_and_country_are_real_ones() {
         let locale = LocaleConfig::from_env(&settings(&[("DEFAULT_COUNTRY", "sg")])).unwrap();
         assert_eq!(
@@ -760,6 +795,7 @@ mod tests {
             .unwrap();
         ExotelConfig::from_env(&settings).unwrap().unwrap();
         WebhookConfig::from_env(&settings).unwrap();
+        PassthruConfig::from_env(&settings).unwrap();
         PublicUrls::from_env(&settings).unwrap();
         JwtConfig::from_env(&settings).unwrap();
         SigningKeys::from_env(&settings).unwrap();

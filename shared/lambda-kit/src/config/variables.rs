@@ -131,6 +131,10 @@ pub const VARIABLES: &[Variable] = &[
         "false",
         "Accept callback URLs that end in MD5(key:token); only for installations that already gave Exotel such URLs",
     ),
+    plain(
+        "EXOTEL_PASSTHRU_RULE",
+        "Rule by which a flow goes on behind a Passthru applet (known-lead,!digits=9); not set always answers 200",
+    ),
     also(
         "BACKEND_PUBLIC_URL",
         plain(
