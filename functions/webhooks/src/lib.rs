@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
-use std::time::Duration;
+pub mod passthru;
+
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lambda_kit::{
@@ -16,6 +18,9 @@ use services::inbound::{Delivery, Inbox, LONGEST_BODY, Locator, Receipt, Webhook
 
 /// A fresh secret may cost this much of the 5 s that Exotel waits; after it, the one we have must do.
 const SECRET_PATIENCE: Duration = Duration::from_millis(900);
+
+/// The same where a caller waits.
+const CALLERS_PATIENCE: Duration = Duration::from_millis(250);
 
 /// What proves a sender, and what must not be kept of a request.
 #[derive(Debug)]
@@ -58,7 +63,7 @@ impl Door {
     pub fn open(webhook: Webhook, boot: &Boot) -> Result<Self, Error> {
         let table = TableConfig::from_env(boot.settings())?;
         let queue = QueueConfig::webhook_events_from_env(boot.settings())?;
-        let inbox = Inbox::connect(boot.aws(), &table.name, &queue.url);
+        let inbox = Inbox::connect(webhook, boot.aws(), &table.name, &queue.url);
         Ok(Self::new(webhook, boot.live(Secrets::from_env)?, inbox))
     }
 
@@ -77,40 +82,70 @@ impl Door {
     /// 404 for a path of another webhook, 403 for a sender that proves nothing, 413 above 64 KB, 503 when the event
     /// could be kept nowhere. Nothing else: whatever the body is, it is kept.
     pub async fn receive(&self, request: &Request, now: Timestamp) -> Result<Response, Problem> {
-        let fresh = tokio::time::timeout(SECRET_PATIENCE, self.secrets.get(now)).await;
+        let (secrets, locator) = self.admit(request, now).await?;
+        let delivery = self.delivery(request, &secrets, locator)?;
+        // Boxed: the state of two SDK requests side by side is large, and deep for the compiler.
+        answer(Box::pin(self.inbox.receive(delivery, now)).await)
+    }
+
+    /// The secrets that let the sender in, and the row that the URL names, if it names one.
+    async fn admit(
+        &self,
+        request: &Request,
+        now: Timestamp,
+    ) -> Result<(Arc<Secrets>, Option<Locator>), Refusal> {
+        let patience = match self.webhook {
+            Webhook::Call | Webhook::Sms => SECRET_PATIENCE,
+            Webhook::Passthru => CALLERS_PATIENCE,
+        };
+        let fresh = tokio::time::timeout(patience, self.secrets.get(now)).await;
         let mut secrets = fresh.unwrap_or_else(|_| self.secrets.cached());
         let mut verified = self.verify(&secrets, request);
         if matches!(&verified, Err(Refusal::Stranger)) {
             // The secret may have been rotated a moment ago.
-            let newer = tokio::time::timeout(SECRET_PATIENCE, self.secrets.refetch(now)).await;
+            let newer = tokio::time::timeout(patience, self.secrets.refetch(now)).await;
             secrets = newer.unwrap_or(secrets);
             verified = self.verify(&secrets, request);
         }
-        let locator = verified?;
-        let delivery = Delivery {
+        Ok((secrets, verified?))
+    }
+
+    fn delivery<'a>(
+        &self,
+        request: &'a Request,
+        secrets: &'a Secrets,
+        locator: Option<Locator>,
+    ) -> Result<Delivery<'a>, Problem> {
+        Ok(Delivery {
             webhook: self.webhook,
             locator,
             content_type: request.header("content-type"),
             query: Some(request.raw_query()),
             body: request.bytes(LONGEST_BODY)?,
             credentials: &secrets.credentials,
-        };
-        // Boxed: the state of two SDK requests side by side is large, and deep for the compiler.
-        answer(Box::pin(self.inbox.receive(delivery, now)).await)
+        })
     }
 
     /// The row that the URL names, if it names one, for a sender who may come in.
     fn verify(&self, secrets: &Secrets, request: &Request) -> Result<Option<Locator>, Refusal> {
-        let (purpose, status, callback) = match self.webhook {
-            Webhook::Call => (Purpose::Call, "call-status", "call-callback"),
-            Webhook::Sms => (Purpose::Sms, "sms-status", "sms-callback"),
-        };
-        let word = purpose.as_str();
         let segments: Vec<&str> = request.raw_path().split('/').collect();
         let by_token = || {
             let token = request.query::<String>("token").ok().flatten();
             capability::is_webhook_token(&secrets.webhook, token.as_deref())
         };
+        let (purpose, status, callback) = match self.webhook {
+            Webhook::Call => (Purpose::Call, "call-status", "call-callback"),
+            Webhook::Sms => (Purpose::Sms, "sms-status", "sms-callback"),
+            // The URL is pasted into a flow, for all its calls: it names no row.
+            Webhook::Passthru => {
+                return match segments[..] {
+                    [.., "webhooks", "exotel", "passthru"] if by_token() => Ok(None),
+                    [.., "webhooks", "exotel", "passthru"] => Err(Refusal::Stranger),
+                    _ => Err(Refusal::Elsewhere),
+                };
+            }
+        };
+        let word = purpose.as_str();
         // A stage's name may stand before the route.
         let known = match segments[..] {
             [.., "api", "webhooks", "exotel", kind, _, md5] if kind == callback => {

@@ -8,7 +8,7 @@ use domain::{
 };
 use exotel::{
     CallEvent, CallStatus, ExotelTime, PhoneNumber,
-    callback::{CallStatusCallback, Leg},
+    callback::{CallStatusCallback, Leg, PassthruCall},
     default_zone,
 };
 use jiff::Timestamp;
@@ -57,6 +57,96 @@ pub fn of_callback(callback: &CallStatusCallback, country: Country) -> Result<Re
             legs.into(said);
         }
         _ => {}
+    }
+    Ok(report.within_bounds())
+}
+
+/// What a Passthru applet tells in the middle of a flow. It counts as a callback: an inbound call has no other.
+///
+/// `DialCallStatus` is the second leg, the agent that the flow dialled. `DialCallDuration` counts the ringing too, so it
+/// is no talk time; it and whatever else has no place of its own is kept under Exotel's name.
+///
+/// # Errors
+/// [`DomainError`] when its CallSid is none.
+pub fn of_passthru(call: &PassthruCall, country: Country) -> Result<RecordReport, DomainError> {
+    let dialled = call.dial_call_status.as_ref().map(CallStatus::as_str);
+    let leg2_status = dialled.and_then(LegStatus::from_exotel);
+    // A call that asks is in its flow, whether or not it says so.
+    let state = match &call.call_status {
+        Some(status) => CallState::from_exotel(status.as_str(), leg2_status),
+        None => Some(CallState::InProgress),
+    };
+    let mut report = RecordReport::new(call.call_sid.as_str().parse()?, ReportSource::Callback, state);
+    let party = |number: Option<&PhoneNumber>| party(number, country);
+    let direction = direction(call.direction.as_ref());
+    let to = call.call_to.as_ref().or(call.to.as_ref());
+    report.said = Said {
+        created_at: time(call.created.as_ref()),
+        started_at: time(call.start_time.as_ref()),
+        ended_at: time(call.end_time.as_ref()),
+        status: call.call_status.as_ref().map(|status| status.as_str().to_owned()),
+        direction,
+        from: party(call.call_from.as_ref().or(call.from.as_ref())),
+        to: party(to),
+        exophone: match direction {
+            Some(Direction::Inbound) => party(to),
+            _ => party(call.outgoing_phone_number.as_ref()),
+        },
+        dialled: party(call.dial_whom_number.as_ref()),
+        leg2_status,
+        recording_url: call.recording_url.as_deref().map(str::to_owned),
+        forwarded_from: party(call.forwarded_from.as_ref()),
+        custom_field: call.custom_field.clone(),
+        flow_id: call.flow_id.clone(),
+        call_type: call.call_type.as_ref().map(|word| word.as_str().to_owned()),
+        digits: call.digits.clone(),
+        ..Said::default()
+    };
+    let mut keep = |name: String, value: Option<String>| {
+        if let Some(value) = value {
+            report.extra.insert(name, value);
+        }
+    };
+    let text = |number: &Option<PhoneNumber>| number.as_deref().map(str::to_owned);
+    let as_it_came = |time: &Option<ExotelTime>| time.as_ref().map(|time| time.as_str().to_owned());
+    keep(
+        "From".to_owned(),
+        text(&call.from).filter(|_| call.from != call.call_from),
+    );
+    keep(
+        "To".to_owned(),
+        text(&call.to).filter(|_| call.to != call.call_to),
+    );
+    keep("CurrentTime".to_owned(), as_it_came(&call.current_time));
+    keep(
+        "DialCallDuration".to_owned(),
+        call.dial_call_duration_secs.map(|secs| secs.to_string()),
+    );
+    keep("DialCallStatus".to_owned(), dialled.map(str::to_owned));
+    keep(
+        "RecordingAvailableBy".to_owned(),
+        as_it_came(&call.recording_available_by),
+    );
+    keep("tenant_id".to_owned(), call.tenant_id.clone());
+    keep("ProcessStatus".to_owned(), call.process_status.clone());
+    keep(
+        "OutgoingPhoneNumber".to_owned(),
+        text(&call.outgoing_phone_number),
+    );
+    for (n, leg) in call.legs.iter().enumerate() {
+        let mut keep = |key: &str, value: Option<String>| keep(format!("Legs[{n}][{key}]"), value);
+        keep("Number", text(&leg.number));
+        keep("Type", leg.leg_type.clone());
+        keep(
+            "OnCallDuration",
+            leg.on_call_duration_secs.map(|secs| secs.to_string()),
+        );
+        keep("CallerId", text(&leg.caller_id));
+        keep("CauseCode", leg.cause_code.clone());
+        keep("Cause", leg.cause.clone());
+    }
+    for (key, value) in &call.stream {
+        keep(format!("Stream[{key}]"), Some(value.clone()));
     }
     Ok(report.within_bounds())
 }
@@ -163,4 +253,83 @@ pub(crate) fn price(text: &str) -> Option<String> {
 /// A time that cannot be read is left out: it must not cost the report.
 pub(crate) fn time(text: Option<&ExotelTime>) -> Option<Timestamp> {
     text?.instant(&default_zone()).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::call_record::CallRecord;
+
+    use super::*;
+
+    fn passthru(query: &str) -> RecordReport {
+        let call = PassthruCall::parse(None, b"", Some(query)).unwrap();
+        of_passthru(&call, Country::IN).unwrap()
+    }
+
+    #[test]
+    fn a_passthru_fills_the_record_of_an_inbound_call() {
+        let report = passthru(
+            "CallSid=a1&CallFrom=09811100002&CallTo=08045550100&CallStatus=completed&Direction=incoming&Created=Sat, 21 Nov 2026 09:30:00\
+             &StartTime=2026-11-21 09:30:00&EndTime=1970-01-01 05:30:00&DialCallDuration=17&DialCallStatus=completed&CallType=completed\
+             &DialWhomNumber=09811100001&RecordingUrl=https://h/x.mp3&digits=%221%22&flow_id=228040&tenant_id=112233&From=09811100002&To=0XX0100\
+             &CurrentTime=2026-11-21 09:30:40&Legs[0][Cause]=NORMAL_CLEARING&Legs[0][CauseCode]=16&Stream[Status]=completed",
+        );
+        assert_eq!(
+            (report.source, report.state),
+            (ReportSource::Callback, Some(CallState::Completed))
+        );
+        let mut record = CallRecord::new(report.sid.clone());
+        record.merge(&report);
+        let summary = record.summary().unwrap();
+        assert_eq!(summary.at, "2026-11-21T04:00:00Z".parse().unwrap());
+        assert_eq!(summary.direction, Some(Direction::Inbound));
+        assert_eq!(summary.customer, Party::read("+919811100002", Country::IN));
+        assert_eq!(summary.exophone, Party::read("+918045550100", Country::IN));
+        assert_eq!(
+            record.agent_number(),
+            Party::read("+919811100001", Country::IN).as_ref()
+        );
+        assert_eq!(
+            (summary.flow_id.as_deref(), summary.has_recording),
+            (Some("228040"), true)
+        );
+        assert_eq!(
+            (summary.talk_secs, summary.duration_secs, report.said.ended_at),
+            (None, None, None)
+        );
+        assert_eq!(
+            (report.said.digits.as_deref(), report.said.call_type.as_deref()),
+            (Some("1"), Some("completed"))
+        );
+        assert_eq!(report.said.leg2_status, Some(LegStatus::Completed));
+        let extra: Vec<(&str, &str)> = report
+            .extra
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(
+            extra,
+            [
+                ("CurrentTime", "2026-11-21 09:30:40"),
+                ("DialCallDuration", "17"),
+                ("DialCallStatus", "completed"),
+                ("Legs[0][CauseCode]", "16"),
+                ("Legs[0][Cause]", "NORMAL_CLEARING"),
+                ("Stream[Status]", "completed"),
+                ("To", "0XX0100"),
+                ("tenant_id", "112233"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_call_that_asks_is_in_its_flow_and_whoever_was_not_dialled_is_not_said_to_be() {
+        let report = passthru("CallSid=a1&DialCallStatus=null&DialWhomNumber=");
+        assert_eq!(
+            (report.state, report.said.leg2_status),
+            (Some(CallState::InProgress), None)
+        );
+        assert_eq!((report.said.dialled, report.extra.len()), (None, 0));
+        assert_eq!(passthru("CallSid=a1&CallStatus=teleported").state, None);
+    }
 }

@@ -117,7 +117,7 @@ impl FromStr for RawEventId {
 pub struct RawEvent {
     /// What it belongs to.
     pub owner: EventOwner,
-    /// Which webhook it came by: `call` or `sms`.
+    /// Which webhook it came by: `call`, `sms` or `passthru`.
     pub purpose: String,
     /// Hash of what makes it that event: a duplicate has the same. Letters, digits, `-` and `_`.
     pub hash: String,

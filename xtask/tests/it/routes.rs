@@ -44,6 +44,8 @@ const OTHERS: &[(&str, &str)] = &[
         "POST /webhooks/exotel/call/{locator}/{capability}",
         "webhook-call-status",
     ),
+    ("GET /webhooks/exotel/passthru", "webhook-passthru"),
+    ("POST /webhooks/exotel/passthru", "webhook-passthru"),
     ("POST /webhooks/exotel/sms", "webhook-sms-status"),
     (
         "POST /webhooks/exotel/sms/{locator}/{capability}",

@@ -73,6 +73,7 @@ async fn when_both_are_down_exotel_is_asked_to_send_again() {
     let call = world.call(1, CallState::InFlight, Some(CALL_SID)).await;
     let nowhere = dead_end().await;
     let inbox = Inbox::connect(
+        Webhook::Call,
         &settings(&nowhere),
         TABLE_NAME,
         &format!("{nowhere}/0/webhook-events"),

@@ -5,6 +5,7 @@ use domain::{
     call::{Call, CallOrigin, CallProgress, CallReport, CallState, ExotelCall, ReportSource},
     directory::Lead,
     ids::{CallId, CallLocator, LeadId, SmsId, SmsLocator},
+    phone::Country,
     sms::{Sms, SmsProgress, SmsReport, SmsState},
 };
 use dynamo::{Dynamo, TABLE_NAME};
@@ -19,7 +20,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use services::inbound::{Inbox, Webhook, WebhookQueue};
 use table::{Table, events::RawEventId};
-use webhooks::{Door, Secrets};
+use webhooks::{Door, Secrets, passthru::PassthruDoor};
 
 use crate::{aws::Aws, logs};
 
@@ -205,6 +206,8 @@ pub(crate) fn secrets(changed: &[(&'static str, &'static str)]) -> Live<Secrets>
 /// A request as API Gateway hands it over.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Post {
+    /// POST when not said.
+    pub(crate) method: Option<&'static str>,
     pub(crate) path: String,
     pub(crate) content_type: Option<String>,
     pub(crate) body: Vec<u8>,
@@ -213,9 +216,18 @@ pub(crate) struct Post {
 impl Post {
     pub(crate) fn new(path: impl Into<String>, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         Self {
+            method: None,
             path: path.into(),
             content_type: Some(content_type.to_owned()),
             body: body.into(),
+        }
+    }
+
+    pub(crate) fn get(path: impl Into<String>) -> Self {
+        Self {
+            method: Some("GET"),
+            path: path.into(),
+            ..Self::default()
         }
     }
 
@@ -230,7 +242,8 @@ impl Post {
             Ok(text) if self.body.len().is_multiple_of(2) => (text.to_owned(), false),
             _ => (STANDARD.encode(&self.body), true),
         };
-        let http = json!({"method": "POST", "path": path, "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7", "userAgent": "Exotel"});
+        let method = self.method.unwrap_or("POST");
+        let http = json!({"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7", "userAgent": "Exotel"});
         json!({
             "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query, "headers": headers,
             "requestContext": {"accountId": "0", "apiId": "a", "http": http, "requestId": "r", "routeKey": "$default",
@@ -239,6 +252,24 @@ impl Post {
         })
         .to_string()
     }
+}
+
+/// What a flow is answered, by a door with this rule as its setting. Nothing is said but the status.
+pub(crate) async fn steer(inbox: Inbox, rule: &str, post: &Post) -> u16 {
+    let door = Door::new(Webhook::Passthru, secrets(&[]), inbox);
+    let door = PassthruDoor::new(door, rule.parse().unwrap(), Country::IN);
+    let request = Request::from_event(&post.event()).unwrap();
+    let response = answer(&CorsConfig::default(), request, async |request| {
+        door.receive(&request, now()).await
+    })
+    .await;
+    let status = response.status().as_u16();
+    assert!(
+        response.headers().get("location").is_none(),
+        "nobody is led anywhere"
+    );
+    assert!(status >= 400 || response.body().is_empty());
+    status
 }
 
 /// Posts to a door; gives status and JSON body.

@@ -25,7 +25,7 @@ struct Lines;
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let line = String::from_utf8_lossy(bytes).into_owned();
-        if line.contains("\"target\":\"services") {
+        if line.contains("\"target\":\"services") || line.contains("\"target\":\"webhooks") {
             OURS.lock().unwrap().push(line.clone());
         }
         LINES.lock().unwrap().push(line);

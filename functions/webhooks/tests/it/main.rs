@@ -9,5 +9,6 @@ mod failures;
 mod given;
 mod logs;
 mod order;
+mod passthru;
 mod routes;
 mod running;

@@ -26,8 +26,8 @@ fn every_form(path: &str, encode: impl Fn(BodyForm) -> exotel::callback::Callbac
         posts.push(Post::new(path, "image/png", body.clone()));
         posts.push(Post {
             path: path.to_owned(),
-            content_type: None,
             body,
+            ..Post::default()
         });
     }
     let query = String::from_utf8(encode(BodyForm::Urlencoded).body).unwrap();

@@ -142,3 +142,56 @@ async fn a_function_without_its_signing_key_does_not_start_and_says_why() {
     assert!(function.ready().await.is_err());
     assert!(function.log().join("\n").contains("SIGNING_KEY is not set"));
 }
+
+/// The status that API Gateway would give to Exotel, and no place to go to.
+async fn steered(function: &Function, post: &Post) -> Value {
+    let answer = function
+        .invoke(post.event())
+        .await
+        .unwrap()
+        .finish()
+        .await
+        .unwrap();
+    let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert!(answer["headers"]["location"].is_null(), "{answer}");
+    assert_eq!(answer["body"].as_str().unwrap_or_default(), "");
+    answer["statusCode"].clone()
+}
+
+#[tokio::test]
+async fn a_flow_is_steered_by_the_setting_and_by_its_url() {
+    let world = World::new().await;
+    let launch = launch(
+        env!("CARGO_BIN_EXE_webhook-passthru"),
+        world.dynamo.endpoint_url(),
+    )
+    .env("EXOTEL_PASSTHRU_RULE", "known-lead");
+    let function = Function::start(launch).await.unwrap();
+    for (rule, from, status) in [
+        ("", "09811100002", 200),
+        ("", "09811100001", 302),
+        ("&rule=!known-lead", "09811100002", 302),
+    ] {
+        let path =
+            format!("/webhooks/exotel/passthru?token={TOKEN}{rule}&CallSid={CALL_SID}&CallFrom={from}");
+        assert_eq!(
+            steered(&function, &Post::get(path)).await,
+            json!(status),
+            "{rule} {from}"
+        );
+    }
+    assert_log(&function, "kept an event of a sid", "no capability is used");
+}
+
+#[tokio::test]
+async fn a_rule_that_cannot_be_read_fails_the_start_and_says_which_condition() {
+    let launch = launch(env!("CARGO_BIN_EXE_webhook-passthru"), &dead_end().await)
+        .env("EXOTEL_PASSTHRU_RULE", "known-lead,digits=one");
+    let function = Function::start(launch).await.unwrap();
+    assert!(function.ready().await.is_err());
+    let log = function.log().join("\n");
+    assert!(
+        log.contains("EXOTEL_PASSTHRU_RULE") && log.contains("condition 2"),
+        "{log}"
+    );
+}

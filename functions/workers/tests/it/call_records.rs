@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
+use services::inbound::{Delivery, Webhook};
 use table::{EventOwner, call_records::Order};
 
 use crate::{
@@ -150,6 +151,35 @@ async fn a_lead_who_calls_is_on_the_timelines_of_all_who_have_the_number() {
         );
         assert_eq!((call.sid(), call.duration_secs()), (Some(&sid()), Some(41)));
     }
+}
+
+#[tokio::test]
+async fn a_flow_that_asks_puts_its_caller_on_the_timelines_and_nobody_asks_again() {
+    let world = World::new().await;
+    let query = format!(
+        "CallSid={CALL_SID}&CallFrom=09811100002&CallTo=08045550100&CallStatus=in-progress&Direction=incoming\
+         &Created=Sat,+21+Nov+2026+09:30:00&CallType=call-attempt&digits=%221%22&flow_id=228040"
+    );
+    let delivery = Delivery {
+        webhook: Webhook::Passthru,
+        locator: None,
+        content_type: None,
+        query: Some(&query),
+        body: b"",
+        credentials: &[],
+    };
+    world.inbox(world.table.clone()).receive(delivery, now()).await;
+    follow(&world).await;
+    let record = world.table.call_record(&sid()).await.unwrap().unwrap().record;
+    assert_eq!(record.direction(), Some(Direction::Inbound));
+    assert_eq!(record.facts.digits.unwrap().value, "1");
+    assert_eq!(record.facts.flow_id.unwrap().value, "228040");
+    for lead in ["lead-1", "lead-2"] {
+        let page = world.table.calls(&lead_id(lead), 10, None).await.unwrap();
+        assert_eq!(page.items.len(), 1, "{page:?}");
+        assert_eq!(page.items[0].source(), CallSource::Inbound);
+    }
+    assert_eq!(world.aws.messages(), Vec::<Value>::new());
 }
 
 #[tokio::test]

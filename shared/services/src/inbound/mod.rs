@@ -7,6 +7,7 @@
 //! Nothing here fails: what the table does not take goes to the queue `webhook-events`, and [`Receipt`] tells the
 //! door what to answer.
 
+mod passthru;
 mod queue;
 mod reading;
 mod redact;
@@ -26,6 +27,7 @@ use table::{EventOwner, RawEvent, Recorded, Table, TableError};
 #[cfg(feature = "projection")]
 pub(crate) use self::reading::record_report;
 pub use self::{
+    passthru::Steered,
     queue::{QueueError, WebhookMessage, WebhookQueue},
     replay::{Replay, Replayed},
 };
@@ -40,13 +42,32 @@ pub const LONGEST_BODY: usize = 64 * 1024;
 /// A longer content type or query string says nothing about a call any more; what is beyond is not kept.
 const LONGEST_HEADER: usize = 8 * 1024;
 
-/// Limits of one attempt and of one operation. A lookup, a write and a message one after the other stay below the
-/// 5 s that Exotel waits (spec 4.7), 1 s of which is for a fresh secret.
-const TABLE_ATTEMPT: Duration = Duration::from_millis(700);
-const TABLE_OPERATION: Duration = Duration::from_millis(1400);
-const QUEUE_ATTEMPT: Duration = Duration::from_millis(600);
-const QUEUE_OPERATION: Duration = Duration::from_millis(1000);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Limits of one attempt and of one operation.
+struct Patience {
+    table_attempt: Duration,
+    table_operation: Duration,
+    queue_attempt: Duration,
+    queue_operation: Duration,
+}
+
+/// A lookup, a write and a message one after the other stay below the 5 s that Exotel waits (spec 4.7), 1 s of which is
+/// for a fresh secret.
+const CALLBACK: Patience = Patience {
+    table_attempt: Duration::from_millis(700),
+    table_operation: Duration::from_millis(1400),
+    queue_attempt: Duration::from_millis(600),
+    queue_operation: Duration::from_millis(1000),
+};
+
+/// A write and a message one after the other stay near 1 s: somebody waits on the phone.
+const CALLER_WAITS: Patience = Patience {
+    table_attempt: Duration::from_millis(400),
+    table_operation: Duration::from_millis(700),
+    queue_attempt: Duration::from_millis(250),
+    queue_operation: Duration::from_millis(400),
+};
 
 /// Which of Exotel's webhooks something came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,21 +76,24 @@ pub enum Webhook {
     Call,
     /// Delivery callbacks of SMS.
     Sms,
+    /// Calls in the middle of a flow, from Passthru applets.
+    Passthru,
 }
 
 impl Webhook {
-    /// The word in URLs and items: `call` or `sms`.
+    /// The word in URLs and items: `call`, `sms` or `passthru`.
     pub fn as_str(self) -> &'static str {
         match self {
             Webhook::Call => "call",
             Webhook::Sms => "sms",
+            Webhook::Passthru => "passthru",
         }
     }
 
     /// The row that this text names, if it is a locator of this webhook's kind.
     pub fn locator(self, text: &str) -> Option<Locator> {
         match self {
-            Webhook::Call => text.parse().ok().map(Locator::Call),
+            Webhook::Call | Webhook::Passthru => text.parse().ok().map(Locator::Call),
             Webhook::Sms => text.parse().ok().map(Locator::Sms),
         }
     }
@@ -82,6 +106,7 @@ impl FromStr for Webhook {
         match text {
             "call" => Ok(Webhook::Call),
             "sms" => Ok(Webhook::Sms),
+            "passthru" => Ok(Webhook::Passthru),
             _ => Err(()),
         }
     }
@@ -149,9 +174,13 @@ impl Inbox {
         Self { table, queue }
     }
 
-    /// With clients of its own, quick to give up: Exotel waits 5 s for the answer, and the queue is there.
-    /// `queue_url` is the URL of `webhook-events`.
-    pub fn connect(aws: &SdkConfig, table_name: &str, queue_url: &str) -> Self {
+    /// With clients of its own, quick to give up: Exotel waits 5 s for the answer, a caller in a flow 1 s, and the queue
+    /// is there. `queue_url` is the URL of `webhook-events`.
+    pub fn connect(webhook: Webhook, aws: &SdkConfig, table_name: &str, queue_url: &str) -> Self {
+        let patience = match webhook {
+            Webhook::Call | Webhook::Sms => CALLBACK,
+            Webhook::Passthru => CALLER_WAITS,
+        };
         let within = |attempt: Duration, operation: Duration| {
             let timeouts = TimeoutConfig::builder()
                 .operation_attempt_timeout(attempt)
@@ -165,8 +194,11 @@ impl Inbox {
                 .retry_config(retries)
                 .build()
         };
-        let client = aws_sdk_dynamodb::Client::new(&within(TABLE_ATTEMPT, TABLE_OPERATION));
-        let queue = WebhookQueue::new(within(QUEUE_ATTEMPT, QUEUE_OPERATION), queue_url);
+        let client = aws_sdk_dynamodb::Client::new(&within(patience.table_attempt, patience.table_operation));
+        let queue = WebhookQueue::new(
+            within(patience.queue_attempt, patience.queue_operation),
+            queue_url,
+        );
         Self::new(Table::new(client, table_name), queue)
     }
 
@@ -193,10 +225,11 @@ impl Inbox {
                 self.settle(event, kept, applied).await
             }
             Ok(None) => {
+                let handled = without_row(reading.report.as_ref());
                 event.owner = EventOwner::Sid(reading.sid.unwrap_or_default());
-                event.handled = Some(false);
+                event.handled = Some(handled);
                 let kept = self.table.put_raw_event(&event).await;
-                self.settle(event, kept, Ok(false)).await
+                self.settle(event, kept, Ok(handled)).await
             }
             Err(error) => self.settle(event, Err(error), Ok(false)).await,
         }
@@ -331,6 +364,8 @@ async fn find_row(
     }
     let Some(sid) = &reading.sid else { return Ok(None) };
     Ok(match webhook {
+        // A flow's calls have no row of ours, and the caller waits.
+        Webhook::Passthru => None,
         Webhook::Call => match sid.parse() {
             Ok(sid) => table.call_by_sid(&sid).await?.map(Locator::Call),
             Err(_) => None,
@@ -342,11 +377,17 @@ async fn find_row(
     })
 }
 
+/// Whether an event that is about no row of ours is dealt with by being kept.
+fn without_row(report: Option<&Report>) -> bool {
+    matches!(report, Some(Report::Passthru))
+}
+
 /// Applies a report to its row; tells whether that row exists and takes reports. Nothing to report is not handled.
 async fn apply(table: &Table, locator: &Locator, report: Option<Report>) -> Result<bool, TableError> {
     let recorded = match (locator, report) {
         (Locator::Call(call), Some(Report::Call(report))) => table.record_call_report(call, &report).await?,
         (Locator::Sms(sms), Some(Report::Sms(report))) => table.record_sms_report(sms, &report).await?,
+        (_, Some(Report::Passthru)) => return Ok(true),
         _ => return Ok(false),
     };
     Ok(match recorded {

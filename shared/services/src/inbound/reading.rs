@@ -3,20 +3,23 @@
 use domain::{
     DomainError,
     call::{CallReport, CallState, LegStatus, ReportSource},
-    call_record::RecordReport,
-    phone::Country,
+    ids::CallSid,
     sms::{SmsReport, SmsState},
 };
 use exotel::{
     CallEvent, CallStatus,
-    callback::{CallStatusCallback, CallbackError, SmsStatusCallback},
+    callback::{CallStatusCallback, CallbackError, PassthruCall, SmsStatusCallback},
     mask_numbers,
 };
 
-use table::RawEvent;
-
 use super::{Locator, Webhook, redact::lost_a_credential};
-use crate::call_records::{self, price, time};
+use crate::call_records::{price, time};
+#[cfg(feature = "projection")]
+use {
+    crate::call_records,
+    domain::{call_record::RecordReport, phone::Country},
+    table::RawEvent,
+};
 
 /// A longer URL is nobody's recording and would make the row cost more than one write unit.
 const LONGEST_URL: usize = 500;
@@ -45,6 +48,10 @@ pub(crate) fn record_report(event: &RawEvent, country: Country) -> Option<Record
             let callback = CallStatusCallback::parse(content_type, &event.body, event.query.as_deref());
             call_records::of_callback(&callback.ok()?, country).ok()?
         }
+        Ok(Webhook::Passthru) => {
+            let call = PassthruCall::parse(content_type, &event.body, event.query.as_deref());
+            call_records::of_passthru(&call.ok()?, country).ok()?
+        }
         Ok(Webhook::Sms) | Err(()) => return None,
     };
     report.said.recording_url = report.said.recording_url.as_deref().and_then(recording_url);
@@ -58,6 +65,8 @@ pub(super) enum Report {
     Call(CallReport),
     /// Of an SMS.
     Sms(SmsReport),
+    /// Of a call in the middle of a flow: for the call's record, which takes it from the kept event, and for no row.
+    Passthru,
 }
 
 /// Reads the body, and the query string (without its `?`) for what the body does not say. Never fails: what cannot be
@@ -74,6 +83,14 @@ pub(super) fn read(
                 callback.call_sid.to_string(),
                 custom(callback.custom_field.as_deref()).map(Locator::Call),
                 call_report(&callback).map(Report::Call),
+            ),
+            Err(error) => unreadable(error),
+        },
+        Webhook::Passthru => match PassthruCall::parse(content_type, body, query) {
+            Ok(call) => Reading::new(
+                call.call_sid.to_string(),
+                custom(call.custom_field.as_deref()).map(Locator::Call),
+                call.call_sid.as_str().parse().map(|_: CallSid| Report::Passthru),
             ),
             Err(error) => unreadable(error),
         },
@@ -320,6 +337,24 @@ mod tests {
             reading.unreadable.as_deref(),
             Some("CallSid must be 1 to 64 letters or digits")
         );
+    }
+
+    #[test]
+    fn a_passthru_needs_a_sid_alone_and_reports_to_no_row() {
+        let query = "CallSid=abc&CallFrom=09811100002&CallStatus=in-progress&CustomField=call_01kak5yv7z8e4f9y2f4w6r8t0v.lead-1";
+        let reading = read(Webhook::Passthru, None, b"", Some(query));
+        assert_eq!(
+            (reading.sid.as_deref(), reading.report),
+            (Some("abc"), Some(Report::Passthru))
+        );
+        assert!(matches!(reading.locator, Some(Locator::Call(_))));
+        for query in ["CallFrom=09811100002", "CallSid=a-b", ""] {
+            let reading = read(Webhook::Passthru, None, b"", Some(query));
+            assert!(
+                reading.report.is_none() && reading.unreadable.is_some(),
+                "{query}"
+            );
+        }
     }
 
     #[test]

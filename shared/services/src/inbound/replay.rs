@@ -3,7 +3,7 @@
 use aws_types::SdkConfig;
 use table::{EventOwner, RawEvent, Table, TableError, events::RawEventId};
 
-use super::{Locator, Webhook, WebhookMessage, apply, find_row, read_event};
+use super::{Locator, Webhook, WebhookMessage, apply, find_row, read_event, without_row};
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Replay {
         let row = find_row(&self.table, webhook, named, &reading).await?;
         let handled = match &row {
             Some(locator) => apply(&self.table, locator, reading.report).await?,
-            None => false,
+            None => without_row(reading.report.as_ref()),
         };
         match row {
             Some(locator) => event.owner = locator.into(),

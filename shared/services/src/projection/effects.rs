@@ -141,7 +141,9 @@ pub(super) fn plan(old: Option<&Record>, new: Option<&Record>, expired: bool, co
                 reports: vec![report],
             });
         }
-        if matches!(&event.owner, EventOwner::Sid(sid) if !sid.is_empty()) {
+        // What a flow tells is for the call's record and waits for no row.
+        let is_passthru = event.purpose == Webhook::Passthru.as_str();
+        if !is_passthru && matches!(&event.owner, EventOwner::Sid(sid) if !sid.is_empty()) {
             plan.effects.push(Effect::TryAgainLater(event.id()));
         }
     } else if new.is_none() && !expired {

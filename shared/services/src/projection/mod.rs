@@ -26,7 +26,7 @@ use table::{HeldRecord, Record, Table, TableError};
 
 pub use self::bus::{BusError, EventBus};
 use self::effects::{Effect, Key, Summarised, plan};
-use crate::inbound::{QueueError, WebhookMessage, WebhookQueue};
+use crate::inbound::{QueueError, Webhook, WebhookMessage, WebhookQueue};
 
 /// Writes at once. A batch of 100 changes then takes tens of round trips' time, and the table is not stormed.
 const AT_ONCE: usize = 8;
@@ -174,7 +174,9 @@ impl Projector {
                 locator,
             } => {
                 for orphan in self.table.raw_events_of(&table::EventOwner::Sid(sid)).await? {
-                    if orphan.purpose == webhook.as_str() {
+                    let is_passthru =
+                        orphan.purpose == Webhook::Passthru.as_str() && webhook == Webhook::Call;
+                    if orphan.purpose == webhook.as_str() || is_passthru {
                         let message = WebhookMessage::replay(&orphan.id(), Some(&locator));
                         self.queue.send(&message, None).await?;
                     }
