@@ -1,6 +1,9 @@
 //! What we sign: callback URLs, recording tickets and pagination cursors, and how callers prove a shared token.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use domain::ids::{CallLocator, UserId};
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
@@ -55,6 +58,7 @@ struct Key {
     capability: [u8; 32],
     ticket: [u8; 32],
     cursor: [u8; 32],
+    alert_webhook: [u8; 32],
 }
 
 impl Key {
@@ -69,6 +73,7 @@ impl Key {
             capability: for_use("capability"),
             ticket: for_use("recording-ticket"),
             cursor: for_use("cursor"),
+            alert_webhook: for_use("alert-webhook"),
         }
     }
 
@@ -83,6 +88,13 @@ impl Key {
         }
         mac
     }
+}
+
+fn webhook_signature(key: &[u8], id: &str, timestamp: i64, body: &str) -> String {
+    let mut mac = hmac(key);
+    mac.update(format!("{id}.{timestamp}.").as_bytes());
+    mac.update(body.as_bytes());
+    format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
 }
 
 fn hmac(key: &[u8]) -> Hmac<Sha256> {
@@ -159,6 +171,18 @@ impl SigningKeys {
     pub fn open_cursor<T: DeserializeOwned>(&self, list: &str, cursor: &str) -> Result<T, Error> {
         let position = self.open(Use::Cursor, list, cursor)?;
         serde_json::from_slice(&position).map_err(|_| Error::Forged)
+    }
+
+    /// The value of the header `webhook-signature` for a message that we post to the team's alert webhook, after
+    /// <https://www.standardwebhooks.com>: `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, where
+    /// `timestamp` is the value of `webhook-timestamp`, in seconds since 1970. While a key is being rotated there are
+    /// two signatures, and a receiver that knows either secret takes the message.
+    pub fn sign_alert(&self, id: &str, timestamp: i64, body: &str) -> String {
+        std::iter::once(&self.current)
+            .chain(&self.previous)
+            .map(|key| webhook_signature(&key.alert_webhook, id, timestamp, body))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     fn sign(&self, for_use: Use, parts: &[&[u8]]) -> String {
@@ -392,6 +416,40 @@ mod tests {
             keys.open_cursor::<serde_json::Value>("recording", &ticket(Timestamp::UNIX_EPOCH).seal(&keys))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn a_webhook_signature_is_that_of_the_standard() {
+        // The example that the standard's own libraries test with.
+        let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        assert_eq!(
+            webhook_signature(
+                &key,
+                "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                1_614_265_330,
+                r#"{"test": 2432232314}"#
+            ),
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+        );
+    }
+
+    #[test]
+    fn an_alert_is_signed_with_the_secret_that_the_receiver_derives() {
+        // printf %s exotel-serverless/alert-webhook/v1 | openssl dgst -sha256 -hmac "$SIGNING_KEY" -binary | base64
+        let secret = STANDARD
+            .decode("KMoDWjpHXYzLtdeYMOmBKzY3bO/mrsJEo4S/HelV9mo=")
+            .unwrap();
+        let current = SecretString::from("a signing key of thirty-two letters");
+        let keys = SigningKeys::new(&current, None);
+        let signature = keys.sign_alert("msg_1", 1_795_163_400, "{}");
+        assert_eq!(
+            signature,
+            webhook_signature(&secret, "msg_1", 1_795_163_400, "{}")
+        );
+        let rotated = SigningKeys::new(&key("b"), Some(&current));
+        let both = rotated.sign_alert("msg_1", 1_795_163_400, "{}");
+        assert_eq!(both.split(' ').count(), 2);
+        assert_eq!(both.split(' ').next_back(), Some(signature.as_str()));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod http;
 pub mod https;
 #[cfg(feature = "init")]
 pub mod init;
+pub mod metrics;
 #[cfg(any(feature = "sqs", feature = "streams"))]
 pub mod records;
 

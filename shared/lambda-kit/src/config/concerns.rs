@@ -488,6 +488,55 @@ impl EventBusConfig {
     }
 }
 
+/// Where alerts are posted to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertUrlConfig {
+    /// Read from `ALERT_WEBHOOK_URL`; `None` posts nothing.
+    pub url: Option<Url>,
+}
+
+impl AlertUrlConfig {
+    /// # Errors
+    /// [`Error::Invalid`] for a URL that is not https (http is taken on loopback), or holds a user name or password.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        let name = "ALERT_WEBHOOK_URL";
+        let Some(text) = settings.get(name) else {
+            return Ok(Self { url: None });
+        };
+        let url = Url::parse(&text).map_err(|_| invalid(name, "it must be a URL"))?;
+        if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
+            return Err(invalid(name, "it must be https; http is taken on loopback only"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(invalid(
+                name,
+                "it must not hold a user name or password; the signature proves who posts",
+            ));
+        }
+        Ok(Self { url: Some(url) })
+    }
+}
+
+/// When the daily digest of alerts is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DigestConfig {
+    /// Read from `ALERT_DIGEST_HOUR`: 0 to 23, in the display zone.
+    pub hour: i8,
+}
+
+impl DigestConfig {
+    /// # Errors
+    /// [`Error::Invalid`] for what is no hour of the day.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        let name = "ALERT_DIGEST_HOUR";
+        let hour: i8 = settings.parse(name, "it must be an hour of the day, 0 to 23")?;
+        if !(0..24).contains(&hour) {
+            return Err(invalid(name, "it must be an hour of the day, 0 to 23"));
+        }
+        Ok(Self { hour })
+    }
+}
+
 /// How often Exotel is polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PollingConfig {
@@ -811,6 +860,9 @@ mod tests {
         VoicebotConfig::from_env(&settings);
         VerifyConfig::from_env(&settings);
         CqaConfig::from_env(&settings).unwrap();
+        AlertUrlConfig::from_env(&settings).unwrap();
+        DigestConfig::from_env(&settings).unwrap();
+        crate::metrics::Metrics::from_env(&settings);
         // Read by init itself.
         let elsewhere = ["LOG_LEVEL", "SECRET_ARN"];
         let mut read = read.lock().unwrap().clone();
@@ -821,6 +873,32 @@ mod tests {
             .map(str::to_owned)
             .collect();
         assert_eq!(read, listed);
+    }
+
+    #[test]
+    fn alerts_are_posted_over_https_or_on_loopback_and_made_at_an_hour_of_the_day() {
+        let settings = |name: &'static str, value: &'static str| {
+            Settings::new(move |asked| (asked == name).then(|| value.to_owned()))
+        };
+        let url = |value| AlertUrlConfig::from_env(&settings("ALERT_WEBHOOK_URL", value));
+        assert_eq!(url("").unwrap().url, None);
+        for good in ["https://hooks.example.com/a?token=b", "http://127.0.0.1:9/hook"] {
+            assert_eq!(url(good).unwrap().url.unwrap().as_str(), good);
+        }
+        for bad in [
+            "hooks.example.com",
+            "http://hooks.example.com",
+            "ftp://127.0.0.1/",
+            "https://user:word@hooks.example.com",
+        ] {
+            assert!(url(bad).is_err(), "{bad}");
+        }
+        let hour = |value| DigestConfig::from_env(&settings("ALERT_DIGEST_HOUR", value));
+        assert_eq!(hour("").unwrap().hour, 9);
+        assert_eq!(hour("0").unwrap().hour, 0);
+        for bad in ["24", "-1", "nine"] {
+            assert!(hour(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

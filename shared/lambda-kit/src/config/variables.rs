@@ -232,7 +232,21 @@ pub const VARIABLES: &[Variable] = &[
         "IN",
         "ISO 3166 country of numbers written without a country code",
     ),
+    // Who is told when something is wrong.
+    plain(
+        "ALERT_WEBHOOK_URL",
+        "URL that alerts are posted to, signed: https, or http on loopback only; nothing is posted when not set",
+    ),
+    preset(
+        "ALERT_DIGEST_HOUR",
+        "9",
+        "Hour of the day, 0 to 23 in DISPLAY_TIME_ZONE, at which the rules of the daily digest are evaluated",
+    ),
     // Set by the template.
+    plain(
+        "METRICS_NAMESPACE",
+        "CloudWatch namespace of the product's own metrics; none are written when not set",
+    ),
     plain("TABLE_NAME", "DynamoDB table"),
     plain(
         "OUTBOUND_QUEUE_URL",
