@@ -391,6 +391,19 @@ impl Table {
         })
     }
 
+    /// The calls of these locators, strongly consistent, in their order; missing ones are left out.
+    ///
+    /// # Errors
+    /// [`TableError`].
+    pub async fn calls_at(&self, locators: &[CallLocator]) -> Result<Vec<Call>, TableError> {
+        let keys: Vec<Primary> = locators.iter().map(keys::call).collect();
+        let items = self.get_all(&keys).await?;
+        items
+            .into_iter()
+            .map(|item| Ok(Call::decode(item.into())?.row))
+            .collect()
+    }
+
     /// The call, strongly consistent.
     ///
     /// # Errors

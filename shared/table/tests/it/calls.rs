@@ -87,6 +87,21 @@ async fn a_lead_who_calls_is_on_the_timeline_once_as_the_record_has_it() {
 }
 
 #[tokio::test]
+async fn calls_are_read_by_their_locators_and_missing_ones_left_out() {
+    let (_dynamo, table) = table().await;
+    let lead = lead("lead-1");
+    table.put_lead(&lead).await.unwrap();
+    let calls: Vec<_> = (0..3).map(|n| call(&lead.id, n, CallState::Waiting)).collect();
+    for call in [&calls[0], &calls[2]] {
+        table.create_call(call).await.unwrap();
+    }
+    let locators: Vec<_> = calls.iter().rev().map(|call| call.locator.clone()).collect();
+    let read = table.calls_at(&locators).await.unwrap();
+    assert_eq!(read, [calls[2].clone(), calls[0].clone()]);
+    assert_eq!(table.calls_at(&[]).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_whole_call_costs_nine_write_units_and_its_events_one_each() {
     let (dynamo, table) = table().await;
     let lead = lead(&"l".repeat(64));
