@@ -1,5 +1,7 @@
 //! Alerts: what an observation changes, the lists that people see, and taking notice.
 
+mod evaluator;
+
 use domain::{
     alert::{Acknowledgement, Alert, NOTE_CHARS, Observation, Rule, Transition, step},
     ids::{AlertId, AlertSubject, UserId},
@@ -8,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use table::{Page, Table, TableError};
 
+pub use self::evaluator::{Evaluated, Evaluator, observation};
 use crate::ServiceError;
 
 /// Raises, recovers and lists alerts. Telling people is the stream's part: it sees every alert that changes.
@@ -34,13 +37,24 @@ impl Period {
         let oldest = now - table::alerts::KEPT;
         let to = to.unwrap_or(now + day).clamp(oldest, now + day);
         let from = from.unwrap_or(to - day * 31).max(oldest);
-        if from >= to {
-            return Err(ServiceError::field(
-                "from",
-                "it must be before to, and within the last 400 days",
-            ));
+        Self { from, to }.checked("it must be before to, and within the last 400 days")
+    }
+
+    /// From `from` up to `to`, each without a bound by default: an alert may have been open for long.
+    ///
+    /// # Errors
+    /// [`ServiceError::Field`] when it ends before it begins.
+    pub fn unbounded(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<Self, ServiceError> {
+        let (from, to) = (from.unwrap_or(Timestamp::MIN), to.unwrap_or(Timestamp::MAX));
+        Self { from, to }.checked("it must be before to")
+    }
+
+    fn checked(self, message: &str) -> Result<Self, ServiceError> {
+        if self.from < self.to {
+            Ok(self)
+        } else {
+            Err(ServiceError::field("from", message))
         }
-        Ok(Self { from, to })
     }
 }
 
@@ -150,12 +164,21 @@ impl Alerts {
         Ok(transition)
     }
 
-    /// The alerts that have not recovered, by rule and subject.
+    /// The alerts that have not recovered, of those raised in a period, by rule and subject. A page may be short, or
+    /// empty, and still have a `next`.
     ///
     /// # Errors
     /// [`ServiceError::Table`].
-    pub async fn open(&self, limit: usize, after: Option<&str>) -> Result<Page<AlertView>, ServiceError> {
-        Ok(viewed(self.table.open_alerts(limit, after).await?))
+    pub async fn open(
+        &self,
+        period: Period,
+        limit: usize,
+        after: Option<&str>,
+    ) -> Result<Page<AlertView>, ServiceError> {
+        let mut page = self.table.open_alerts(limit, after).await?;
+        page.items
+            .retain(|alert| (period.from..period.to).contains(&alert.raised_at));
+        Ok(viewed(page))
     }
 
     /// The alerts raised in a period, newest first.

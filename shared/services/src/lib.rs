@@ -19,8 +19,9 @@ pub mod projection;
 pub mod raw_events;
 pub mod recordings;
 pub mod scope;
+pub mod unconfirmed;
 
 #[cfg(feature = "connect")]
 pub use connect::connect;
 pub use error::ServiceError;
-pub use table::{Page, Table};
+pub use table::{Page, Table, TableError};

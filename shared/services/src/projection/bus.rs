@@ -3,6 +3,7 @@
 use aws_sdk_eventbridge::{Client, types::PutEventsRequestEntry};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
+    alert::Alert,
     call::{Call, CallState, ExotelCall},
     sms::Sms,
 };
@@ -26,7 +27,8 @@ pub enum BusError {
 }
 
 /// One event for the bus: `call.dispatched`, `call.answered`, `call.completed`, `call.corrected`, `sms.queued`,
-/// `sms.unconfirmed`, `sms.sent`, `sms.delivered`, `sms.failed`, `sms.lost`.
+/// `sms.unconfirmed`, `sms.sent`, `sms.delivered`, `sms.failed`, `sms.lost`, `alert.raised`, `alert.recovered`,
+/// `alert.acknowledged`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct News {
     pub(super) what: String,
@@ -74,6 +76,30 @@ struct SmsDetail<'a> {
     to_phone_last4: &'a str,
 }
 
+/// No note: people may write anything into one.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AlertDetail<'a> {
+    alert_id: &'a str,
+    rule: &'a str,
+    /// An ExoPhone's sid is often its number, which is the account's own and public.
+    subject: &'a str,
+    severity: &'static str,
+    message: &'a str,
+    value: f64,
+    threshold: f64,
+    sample: u64,
+    raised_at: jiff::Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovered_at: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovered_value: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledged_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledged_at: Option<jiff::Timestamp>,
+}
+
 impl News {
     pub(super) fn of_call(what: &str, call: &Call, exotel: &ExotelCall) -> Self {
         let answered_by = match exotel.progress.state {
@@ -111,6 +137,28 @@ impl News {
                 status,
                 error_message: sms.error_message(),
                 to_phone_last4: sms.to_phone.last4(),
+            },
+        )
+    }
+
+    pub(super) fn of_alert(what: &str, alert: &Alert) -> Self {
+        let acknowledged = alert.acknowledged.as_ref();
+        Self::new(
+            what.to_owned(),
+            AlertDetail {
+                alert_id: alert.id.as_str(),
+                rule: alert.rule.as_str(),
+                subject: alert.subject.as_str(),
+                severity: alert.severity.as_str(),
+                message: &alert.message,
+                value: alert.value.into(),
+                threshold: alert.threshold.into(),
+                sample: alert.sample,
+                raised_at: alert.raised_at,
+                recovered_at: alert.recovered_at,
+                recovered_value: alert.recovered_value.map(f64::from),
+                acknowledged_by: acknowledged.map(|acknowledged| acknowledged.by.as_str()),
+                acknowledged_at: acknowledged.map(|acknowledged| acknowledged.at),
             },
         )
     }

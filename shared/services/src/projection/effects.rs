@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domain::{
+    alert::Alert,
     call::{Call, CallOrigin, CallState},
     call_record::{CallRecord, Link, RecordReport},
     ids::{CallLocator, CallSid, SmsLocator},
@@ -133,6 +134,8 @@ pub(super) fn plan(old: Option<&Record>, new: Option<&Record>, expired: bool, co
             _ => None,
         };
         of_record(&mut plan, old, held);
+    } else if let Some(Record::Alert(alert)) = new {
+        of_alert(&mut plan, old, alert);
     } else if let (Some(Record::RawEvent(event)), None) = (new, old) {
         plan.effects.push(Effect::Index(event.clone()));
         if let Some(report) = record_report(event, country) {
@@ -280,6 +283,25 @@ fn of_sms(plan: &mut Plan, old: Option<&Sms>, new: &Sms) {
     let status = new.progress.state.status();
     if old.is_none_or(|old| old.progress.state.status() != status) {
         plan.news.push(News::of_sms(status, new));
+    }
+}
+
+fn of_alert(plan: &mut Plan, old: Option<&Record>, new: &Alert) {
+    let old = old.and_then(|old| match old {
+        Record::Alert(alert) => Some(alert),
+        _ => None,
+    });
+    let was = |done: fn(&Alert) -> bool| old.is_some_and(|old| done(old));
+    let recovered = |alert: &Alert| !alert.is_open();
+    let acknowledged = |alert: &Alert| alert.acknowledged.is_some();
+    if old.is_none() {
+        plan.news.push(News::of_alert("alert.raised", new));
+    }
+    if recovered(new) && !was(recovered) {
+        plan.news.push(News::of_alert("alert.recovered", new));
+    }
+    if acknowledged(new) && !was(acknowledged) {
+        plan.news.push(News::of_alert("alert.acknowledged", new));
     }
 }
 

@@ -100,12 +100,15 @@ async fn people_see_what_is_open_and_what_was_and_who_took_notice() {
         .observe(&EXOPHONE_AFFECTED, &phone, health(2), at(120))
         .await
         .unwrap();
-    let open = alerts.open(10, None).await.unwrap();
+    let any_time = Period::unbounded(None, None).unwrap();
+    let open = alerts.open(any_time, 10, None).await.unwrap();
     assert_eq!(open.items.len(), 1);
     assert_eq!(
         (open.items[0].subject.as_str(), open.items[0].state),
         ("PN123", "open")
     );
+    let later = Period::unbounded(Some(at(121)), None).unwrap();
+    assert_eq!(alerts.open(later, 10, None).await.unwrap().items, []);
 
     let admin = "admin-1".parse().unwrap();
     let long = "x".repeat(NOTE_CHARS + 1);

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod database;
+mod evaluation;
 mod exotel_model;
 mod limiter;
 mod outbound;
