@@ -1,129 +1,31 @@
 #![doc = include_str!("../README.md")]
 
-use std::sync::Arc;
+pub mod evaluate;
+pub mod sweep;
 
-use domain::toll_fraud::{Destinations, Quota, Quotas};
-use jiff::SignedDuration;
-use lambda_kit::{
-    config::{ExotelConfig, LocaleConfig, OutboundConfig, TableConfig},
-    https::{self, HttpsClient},
-    init::{Boot, BoxError, Diagnostic, Live},
-};
-use services::outbound::{
-    Account, AccountSettings, Exotel, Outbound, Rules, Swept,
-    clock::{Machine, SharedWorld},
-    limiter::Limiter,
-};
+use lambda_kit::init::Diagnostic;
+use services::TableError;
 
-/// How long a run looks things up; the function has 60 s, and the next run comes in a minute.
-const RUNS_FOR: SignedDuration = SignedDuration::from_secs(35);
-
-/// The sweep's clients and rules.
-pub struct Sweeper {
-    outbound: Outbound,
-    exotel: Live<Option<ExotelConfig>>,
-    locale: LocaleConfig,
-    http: HttpsClient,
-}
-
-impl Sweeper {
-    /// Built once, in init.
-    ///
-    /// # Errors
-    /// When a setting is missing or cannot be used.
-    pub fn from_boot(boot: &Boot) -> Result<Self, BoxError> {
-        Self::new(boot, Arc::new(Machine::new(random)))
-    }
-
-    /// The same with time and randomness of the caller's.
-    ///
-    /// # Errors
-    /// When a setting is missing or cannot be used.
-    pub fn new(boot: &Boot, world: SharedWorld) -> Result<Self, BoxError> {
-        let settings = boot.settings();
-        let locale = LocaleConfig::from_env(settings)?;
-        let limits = OutboundConfig::from_env(settings)?;
-        let table = services::connect(boot.aws(), &TableConfig::from_env(settings)?.name);
-        let limiter = Limiter::new(
-            table.clone(),
-            Arc::clone(&world),
-            limits.voice_per_minute,
-            limits.sms_per_minute,
-        );
-        // The sweep sends nothing, it only asks.
-        let none = Quota {
-            per_hour: None,
-            per_day: 0,
-        };
-        let rules = Rules {
-            enabled: false,
-            destinations: Destinations::new(locale.country, limits.allowed_prefixes),
-            quotas: Quotas {
-                user: none,
-                lead: none,
-                account: none,
-            },
-            zone: locale.time_zone.clone(),
-            country: locale.country,
-        };
-        Ok(Self {
-            outbound: Outbound::new(table, limiter, world, rules),
-            exotel: boot.live(ExotelConfig::from_env)?,
-            locale,
-            http: https::client()?,
-        })
-    }
-
-    /// One run.
-    ///
-    /// # Errors
-    /// When the table fails; the next run goes on.
-    pub async fn sweep(&self) -> Result<Swept, Diagnostic> {
-        let until = self.outbound.now() + RUNS_FOR;
-        let account = self.account().await;
-        self.outbound
-            .sweep(account.as_ref(), until)
-            .await
-            .map_err(|error| {
-                tracing::error!("the sweep stopped: {error}");
-                Diagnostic {
-                    error_type: if error.is_retryable() {
-                        "Retryable"
-                    } else {
-                        "Rejected"
-                    }
-                    .to_owned(),
-                    error_message: error.to_string(),
-                }
-            })
-    }
-
-    async fn account(&self) -> Option<Account<impl Exotel>> {
-        let config = self.exotel.get(self.outbound.now()).await;
-        let config = config.as_ref().as_ref()?;
-        let settings = AccountSettings {
-            base_url: config.base_url.as_str().to_owned(),
-            account_sid: config.account_sid.clone(),
-            api_key: config.api_key.clone(),
-            api_token: config.api_token.clone(),
-            caller_id: config.caller_id.clone(),
-            sms_sender: config.sms_sender_id.clone(),
-            sms_type: config.sms_type.clone(),
-            dlt_entity_id: None,
-            dlt_template_id: None,
-            country: self.locale.country,
-        };
-        // Nothing is sent, so nothing is called back.
-        let account = Account::connect(self.http.clone(), settings, |_| String::new(), |_| String::new());
-        account
-            .inspect_err(|error| tracing::error!("nothing can be looked up: {error}"))
-            .ok()
-    }
-}
-
-/// 128 bits from the operating system, for jitter.
-fn random() -> u128 {
+/// 128 bits from the operating system, for jitter and ids.
+///
+/// # Panics
+/// When the operating system has no randomness: nothing can be named then.
+pub fn random() -> u128 {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("Lambda's kernel gives randomness");
     u128::from_ne_bytes(bytes)
+}
+
+/// A run that the table stopped, as Lambda is told; the next run goes on.
+pub(crate) fn failed(error: TableError) -> Diagnostic {
+    tracing::error!("the run stopped: {error}");
+    let error_type = if error.is_retryable() {
+        "Retryable"
+    } else {
+        "Rejected"
+    };
+    Diagnostic {
+        error_type: error_type.to_owned(),
+        error_message: error.to_string(),
+    }
 }

@@ -27,6 +27,8 @@ const OTHERS: &[(&str, &str)] = &[
     ("POST /api/admin/raw-leads/import", "directory"),
     ("PUT /api/admin/users/{id}", "directory"),
     ("GET /api/admin/users/{id}", "directory"),
+    ("GET /api/admin/alerts", "alerts"),
+    ("POST /api/admin/alerts/{id}/acknowledge", "alerts"),
     ("GET /api/admin/raw-events", "raw-events"),
     ("POST /api/admin/raw-events/{id}/replay", "raw-events"),
     ("POST /api/exotel/call-status", "webhook-call-status"),

@@ -10,9 +10,11 @@ use cargo_metadata::TargetKind;
 use lambda_kit::{
     capability::SigningKeys,
     config::{
-        CorsConfig, EventBusConfig, ExotelConfig, JwtConfig, LocaleConfig, OutboundConfig, PassthruConfig, PublicUrls,
-        QueueConfig, RecordingConfig, Settings, TableConfig, VARIABLES, WebhookConfig, env_example,
+        AlertUrlConfig, CorsConfig, DigestConfig, EventBusConfig, ExotelConfig, JwtConfig, LocaleConfig,
+        OutboundConfig, PassthruConfig, PublicUrls, QueueConfig, RecordingConfig, Settings, TableConfig,
+        VARIABLES, WebhookConfig, env_example,
     },
+    metrics::Metrics,
 };
 
 use crate::{folder, packages, root, template};
@@ -124,6 +126,13 @@ const CONCERNS: &[Concern] = &[
     ("EventBusConfig::from_env", |settings| {
         drop(EventBusConfig::from_env(settings).unwrap())
     }),
+    ("AlertUrlConfig::from_env", |settings| {
+        drop(AlertUrlConfig::from_env(settings).unwrap())
+    }),
+    ("DigestConfig::from_env", |settings| {
+        DigestConfig::from_env(settings).unwrap();
+    }),
+    ("Metrics::from_env", |settings| drop(Metrics::from_env(settings))),
     ("SigningKeys::from_env", |settings| {
         drop(SigningKeys::from_env(settings).unwrap())
     }),

@@ -53,6 +53,8 @@ async fn without_a_good_token_every_route_is_401() {
         ("GET", "/api/admin/users/{id}"),
         ("GET", "/api/admin/raw-events"),
         ("POST", "/api/admin/raw-events/{id}/replay"),
+        ("GET", "/api/admin/alerts"),
+        ("POST", "/api/admin/alerts/{id}/acknowledge"),
     ];
     let mut events: Vec<_> = other
         .iter()

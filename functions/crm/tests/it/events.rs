@@ -1,5 +1,9 @@
 //! The example events do what their names say.
 
+use domain::{
+    alert::{Measure, Observation, Transition, UNCONFIRMED_INTENTS, step},
+    ids::AlertSubject,
+};
 use table::{EventOwner, RawEvent};
 
 use crate::house::{ADMIN, Event, House, SALES, at, call, sms, talked};
@@ -28,6 +32,18 @@ async fn every_example_event_of_this_package_is_answered_with_success() {
     };
     house.table.put_raw_event(&event).await.unwrap();
     house.table.index_raw_event(&event).await.unwrap();
+    let unconfirmed = step(
+        &UNCONFIRMED_INTENTS,
+        &AlertSubject::account(),
+        None,
+        Observation::single(Measure::whole(2)),
+        at(4),
+        7,
+    );
+    let Some(Transition::Raised(alert)) = unconfirmed else {
+        panic!("{unconfirmed:?}")
+    };
+    house.table.raise_alert(&alert).await.unwrap();
     for (name, who, status) in [
         ("exotel-status.ok", SALES, 200),
         ("my-call-number.ok", SALES, 200),
@@ -45,6 +61,8 @@ async fn every_example_event_of_this_package_is_answered_with_success() {
         ("recording-link.ok", SALES, 200),
         ("raw-events.list", ADMIN, 200),
         ("raw-events.replay", ADMIN, 202),
+        ("alerts.list", ADMIN, 200),
+        ("alerts.acknowledge", ADMIN, 200),
         ("directory.erase", ADMIN, 204),
     ] {
         let answer = house.send(&Event::file(name).by(who)).await;

@@ -24,7 +24,8 @@ use services::{inbound::WebhookQueue, raw_events::RawEvents};
 use table::Table;
 
 use crate::{
-    call_log, directory_bin, exotel_status, my_call_number, raw_events, recording_link, sms_log, timeline,
+    alerts_bin, call_log, directory_bin, exotel_status, my_call_number, raw_events, recording_link, sms_log,
+    timeline,
 };
 
 pub(crate) const JWT_SECRET: &str = "a secret of thirty-two characters";
@@ -138,6 +139,9 @@ impl House {
                     raw_events::handle(crm, &self.events, r, now()).await
                 })
                 .await
+            }
+            "alerts" | "acknowledge" => {
+                answer(&cors, request, async |r| alerts_bin::handle(crm, r, now()).await).await
             }
             _ => {
                 answer(&cors, request, async |r| {

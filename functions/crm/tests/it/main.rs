@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 mod access;
+mod alerts;
 mod bad_input;
 mod directory;
 mod events;
@@ -21,6 +22,7 @@ macro_rules! bin {
     };
 }
 
+bin!(alerts_bin, "../../src/bin/alerts.rs");
 bin!(click_to_call, "../../src/bin/click-to-call.rs");
 bin!(call_log, "../../src/bin/call-log.rs");
 bin!(directory_bin, "../../src/bin/directory.rs");

@@ -56,6 +56,7 @@ async fn every_function_starts_and_answers_its_example_event() {
             200,
         ),
         (env!("CARGO_BIN_EXE_raw-events"), "raw-events.list", ADMIN, 200),
+        (env!("CARGO_BIN_EXE_alerts"), "alerts.list", ADMIN, 200),
     ] {
         let function = Function::start(launch(program, &house)).await.unwrap();
         let event = Event::file(event).by_at(who, Timestamp::now());

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use lambda_kit::init::{Diagnostic, run, serve};
-use scheduled::Sweeper;
+use scheduled::sweep::Sweeper;
 use serde::de::IgnoredAny;
 
 fn main() -> ExitCode {
@@ -23,5 +23,5 @@ pub(crate) async fn handle(sweeper: &Sweeper) -> Result<(), Diagnostic> {
         rows.left = swept.left,
         "swept"
     );
-    Ok(())
+    sweeper.count().await
 }

@@ -52,6 +52,8 @@ async fn a_minutes_run_ends_what_nobody_reported_the_end_of() {
     };
     let waited = call(SignedDuration::from_secs(190), CallState::Waiting).await;
     let unheard = call(SignedDuration::from_hours(5), CallState::Unconfirmed).await;
+    // Not looked up at this age, and not known for long.
+    call(SignedDuration::from_mins(15), CallState::Unconfirmed).await;
     let young = call(SignedDuration::from_secs(30), CallState::Waiting).await;
     let launch = Launch::new(env!("CARGO_BIN_EXE_sweep"))
         .env("AWS_ENDPOINT_URL", dynamo.endpoint_url())
@@ -60,7 +62,8 @@ async fn a_minutes_run_ends_what_nobody_reported_the_end_of() {
         .env("EXOTEL_SID", "acme1")
         .env("EXOTEL_API_KEY", "simkey")
         .env("EXOTEL_API_TOKEN", "simtoken")
-        .env("EXOTEL_CALLER_ID", "08045550100");
+        .env("EXOTEL_CALLER_ID", "08045550100")
+        .env("METRICS_NAMESPACE", "exotel-test");
     let function = Function::start(launch).await.unwrap();
     let answer = function
         .invoke(EVENT.to_owned())
@@ -81,6 +84,8 @@ async fn a_minutes_run_ends_what_nobody_reported_the_end_of() {
             .progress
             .state
     };
+    let log = function.log().join("\n");
+    assert!(log.contains(r#""UnconfirmedIntents":1.0"#), "{log}");
     assert_eq!(state(&waited).await, CallState::Expired);
     assert_eq!(state(&unheard).await, CallState::Lost);
     assert_eq!(state(&young).await, CallState::Waiting);

@@ -1,9 +1,10 @@
 //! A table with a lead in it, its stream, and the workers' own services around it.
 
 use domain::{
+    alert::{Acknowledgement, Alert, Measure, Observation, Transition, UNCONFIRMED_INTENTS, step},
     call::{Call, CallOrigin, CallProgress, CallReport, CallState, ExotelCall, ReportSource},
     directory::Lead,
-    ids::{CallId, CallLocator, LeadId, SmsId, SmsLocator},
+    ids::{AlertSubject, CallId, CallLocator, LeadId, SmsId, SmsLocator},
     sms::{Sms, SmsProgress, SmsState},
 };
 use dynamo::{Dynamo, TABLE_NAME};
@@ -125,6 +126,32 @@ impl World {
         self.table.record_call_report(call, &report).await.unwrap();
     }
 
+    /// An alert that is raised, acknowledged and recovered, a second each.
+    pub(crate) async fn alert(&self, n: i64) -> Alert {
+        let after = |secs: i64| now() + SignedDuration::from_secs(n + secs);
+        let rule = &UNCONFIRMED_INTENTS;
+        let account = AlertSubject::account();
+        let seen = |count: i64| Observation::single(Measure::whole(count));
+        let raised = step(rule, &account, None, seen(3), after(0), 7);
+        let Some(Transition::Raised(raised)) = raised else {
+            panic!("{raised:?}")
+        };
+        assert!(self.table.raise_alert(&raised).await.unwrap());
+        let acknowledgement = Acknowledgement {
+            by: "admin-1".parse().unwrap(),
+            at: after(1),
+            note: Some("a note".to_owned()),
+        };
+        let noted = self.table.acknowledge_alert(&raised.id, &acknowledgement).await;
+        let noted = noted.unwrap().unwrap();
+        let recovered = step(rule, &account, Some(&noted), seen(0), after(2), 8);
+        let Some(Transition::Recovered(recovered)) = recovered else {
+            panic!("{recovered:?}")
+        };
+        assert!(self.table.recover_alert(&recovered).await.unwrap());
+        *recovered
+    }
+
     pub(crate) async fn state(&self, call: &CallLocator) -> CallState {
         self.table
             .call(call)
@@ -182,7 +209,9 @@ impl World {
         // The template's filter.
         records.retain(|record| {
             let pk = record["dynamodb"]["Keys"]["PK"]["S"].as_str().unwrap();
-            pk.starts_with("LEAD#") || pk.starts_with("SID#")
+            ["LEAD#", "SID#", "ALERTS#"]
+                .iter()
+                .any(|prefix| pk.starts_with(prefix))
         });
         records
     }

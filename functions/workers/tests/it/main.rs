@@ -5,6 +5,10 @@
 #[path = "../../../webhooks/tests/it/aws.rs"]
 mod aws;
 mod call_records;
+mod deliver;
+#[path = "../../src/bin/deliver-alert.rs"]
+#[expect(dead_code, reason = "its main is Lambda's")]
+mod deliver_alert;
 mod given;
 mod project;
 #[path = "../../src/bin/project-events.rs"]

@@ -70,6 +70,7 @@ async fn history() -> World {
         world.table.record_sms_report(sms, &report).await.unwrap();
     }
     world.sms("lead-2", 52).await;
+    world.alert(60).await;
     let orphan = call_event(
         EventOwner::Sid("stranger".to_owned()),
         900,
@@ -242,6 +243,35 @@ async fn the_bus_hears_of_each_step_without_whole_numbers_or_notes() {
         !text.contains("98111") && !text.contains("notes") && !text.contains("recordings.exotel"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn the_bus_hears_once_that_an_alert_was_raised_acknowledged_and_recovered() {
+    let world = World::empty().await;
+    let alert = world.alert(1).await;
+    let records = world.stream().await;
+    // The open entry and the alert; the acknowledgement of both; the recovery of both.
+    assert_eq!(records.len(), 6);
+    for _ in 0..2 {
+        assert_eq!(deliver(&world, &records).await, None);
+    }
+    let (events, _) = told(&world);
+    let mut events: Vec<Value> = events.into_values().collect();
+    events.sort_by_key(|event| event["type"] != "alert.raised");
+    assert_eq!(events.len(), 3, "{events:?}");
+    let mut raised = events[0]["detail"].clone();
+    raised["eventId"] = json!("…");
+    assert_eq!(
+        raised,
+        json!({"version": 1, "eventId": "…", "alertId": alert.id, "rule": "unconfirmed-intents",
+            "subject": "account", "severity": "P2", "message": alert.message, "value": 3.0, "threshold": 0.0,
+            "sample": 1, "raisedAt": "2026-11-21T04:00:01Z"})
+    );
+    let of = |what: &str| events.iter().find(|event| event["type"] == what).unwrap()["detail"].clone();
+    assert_eq!(of("alert.acknowledged")["acknowledgedBy"], "admin-1");
+    assert_eq!(of("alert.recovered")["recoveredAt"], "2026-11-21T04:00:03Z");
+    let text = serde_json::to_string(&events).unwrap();
+    assert!(!text.contains("a note"), "{text}");
 }
 
 #[tokio::test]
