@@ -321,6 +321,9 @@ pub struct CallRecord {
     /// Whether Exotel's list named it.
     #[serde(default)]
     pub listed: bool,
+    /// Whether its own details were asked for after its end: what they left out, asking again does not bring.
+    #[serde(default)]
+    pub detailed: bool,
     /// The facts.
     #[serde(default)]
     pub facts: Facts,
@@ -345,6 +348,7 @@ impl CallRecord {
             told: None,
             called_back: false,
             listed: false,
+            detailed: false,
             facts: Facts::default(),
             extra: BTreeMap::new(),
             link: None,
@@ -374,6 +378,9 @@ impl CallRecord {
         }
         if report.source == ReportSource::List {
             changed |= !std::mem::replace(&mut self.listed, true);
+        }
+        if report.source == ReportSource::Details && report.state.is_some_and(CallState::is_terminal) {
+            changed |= !std::mem::replace(&mut self.detailed, true);
         }
         changed |= self.facts.merge(&report.said, rank, self.erased);
         if !self.erased {
@@ -421,6 +428,16 @@ impl CallRecord {
     pub fn is_settled(&self) -> bool {
         let facts = &self.facts;
         self.is_over() && facts.price.is_some() && facts.duration_secs.is_some() && facts.ended_at.is_some()
+    }
+
+    /// Whether only its details can tell if the parties talked: it is completed, had two parties, and nobody said.
+    pub fn lacks_details(&self) -> bool {
+        self.state == Some(CallState::Completed)
+            && !self.detailed
+            && self.facts.talk_secs.is_none()
+            && self.facts.leg2_status.is_none()
+            && self.direction() == Some(Direction::Outbound)
+            && self.has_two_parties()
     }
 
     /// What became of it; `None` while nobody reported a state.

@@ -12,6 +12,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod outbound_limit;
 pub mod phone;
+pub mod reconcile;
 pub mod retry;
 pub mod sms;
 pub mod steering;

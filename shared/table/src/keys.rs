@@ -329,6 +329,10 @@ pub(crate) fn export(id: &str) -> Primary {
     Primary::new(format!("EXPORT#{id}"), "EXPORT")
 }
 
+/// Partition of where reading the call list stands.
+pub(crate) const POSITIONS: &str = "RECONCILE";
+/// Partition of what windows of the call list came to.
+pub(crate) const TALLIES: &str = "RECONCILE#TALLIES";
 /// Partition of calls that ended and have not settled.
 pub(crate) const UNSETTLED: &str = "OPEN#RECORD";
 

@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod limits;
 pub mod open;
 pub mod quota;
+pub mod reconcile;
 pub mod record;
 pub mod sms;
 

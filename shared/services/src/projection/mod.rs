@@ -16,6 +16,7 @@ use aws_types::SdkConfig;
 use domain::{
     call::{Call, CallOrigin, InboundCall},
     call_record::{CallRecord, CallSummary, Direction, Party},
+    figures::Bucket,
     ids::{CallId, CallLocator, LeadId},
     phone::{Country, PhoneNumber},
 };
@@ -209,13 +210,16 @@ impl Projector {
         let Some(summary) = record.summary() else {
             return Ok(());
         };
+        let token = format!("{}#{rev}", record.sid);
         for at in summarised.moved_from {
             if at != summary.at {
                 self.table.delete_call_summary(at, &record.sid).await?;
                 self.table.strike_unsettled(at, &record.sid).await?;
+                self.table.mark_dirty(Bucket::of(at), &token).await?;
             }
         }
         self.table.put_call_summary(&summary, rev).await?;
+        self.table.mark_dirty(Bucket::of(summary.at), &token).await?;
         if summary.direction == Some(Direction::Inbound)
             && let Some(caller) = summary.customer.as_ref().and_then(Party::phone)
         {

@@ -17,5 +17,6 @@ mod items;
 mod limits;
 mod open;
 mod quota;
+mod reconcile;
 mod reports;
 mod sms;
