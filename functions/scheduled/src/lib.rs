@@ -1,10 +1,18 @@
 #![doc = include_str!("../README.md")]
 
 pub mod evaluate;
+pub mod poll_calls;
 pub mod sweep;
 
-use lambda_kit::init::Diagnostic;
-use services::TableError;
+use lambda_kit::{
+    config::{ExotelConfig, LocaleConfig},
+    https::HttpsClient,
+    init::Diagnostic,
+};
+use services::{
+    TableError,
+    outbound::{Account, AccountSettings, Client},
+};
 
 /// 128 bits from the operating system, for jitter and ids.
 ///
@@ -28,4 +36,29 @@ pub(crate) fn failed(error: TableError) -> Diagnostic {
         error_type: error_type.to_owned(),
         error_message: error.to_string(),
     }
+}
+
+/// The account, when Exotel is configured, to look things up: nothing is sent, so nothing is called back.
+pub(crate) fn account(
+    http: &HttpsClient,
+    config: Option<&ExotelConfig>,
+    locale: &LocaleConfig,
+) -> Option<Account<Client>> {
+    let config = config?;
+    let settings = AccountSettings {
+        base_url: config.base_url.as_str().to_owned(),
+        account_sid: config.account_sid.clone(),
+        api_key: config.api_key.clone(),
+        api_token: config.api_token.clone(),
+        caller_id: config.caller_id.clone(),
+        sms_sender: config.sms_sender_id.clone(),
+        sms_type: config.sms_type.clone(),
+        dlt_entity_id: None,
+        dlt_template_id: None,
+        country: locale.country,
+    };
+    let account = Account::connect(http.clone(), settings, |_| String::new(), |_| String::new());
+    account
+        .inspect_err(|error| tracing::error!("nothing can be looked up: {error}"))
+        .ok()
 }

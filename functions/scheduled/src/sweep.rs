@@ -13,14 +13,14 @@ use lambda_kit::{
 use services::{
     Table,
     outbound::{
-        Account, AccountSettings, Exotel, Outbound, Rules, Swept,
+        Outbound, Rules, Swept,
         clock::{Machine, SharedWorld},
         limiter::Limiter,
     },
     unconfirmed,
 };
 
-use crate::{failed, random};
+use crate::{account, failed, random};
 
 /// How long a run looks things up; the function has 60 s, and the next run comes in a minute.
 const RUNS_FOR: SignedDuration = SignedDuration::from_secs(35);
@@ -91,7 +91,8 @@ impl Sweeper {
     /// When the table fails; the next run goes on.
     pub async fn sweep(&self) -> Result<Swept, Diagnostic> {
         let until = self.outbound.now() + RUNS_FOR;
-        let account = self.account().await;
+        let config = self.exotel.get(self.outbound.now()).await;
+        let account = account(&self.http, config.as_ref().as_ref(), &self.locale);
         self.outbound.sweep(account.as_ref(), until).await.map_err(failed)
     }
 
@@ -108,27 +109,5 @@ impl Sweeper {
             &[(Metric::UnconfirmedIntents, f64::from(counted.calls))],
         );
         Ok(())
-    }
-
-    async fn account(&self) -> Option<Account<impl Exotel>> {
-        let config = self.exotel.get(self.outbound.now()).await;
-        let config = config.as_ref().as_ref()?;
-        let settings = AccountSettings {
-            base_url: config.base_url.as_str().to_owned(),
-            account_sid: config.account_sid.clone(),
-            api_key: config.api_key.clone(),
-            api_token: config.api_token.clone(),
-            caller_id: config.caller_id.clone(),
-            sms_sender: config.sms_sender_id.clone(),
-            sms_type: config.sms_type.clone(),
-            dlt_entity_id: None,
-            dlt_template_id: None,
-            country: self.locale.country,
-        };
-        // Nothing is sent, so nothing is called back.
-        let account = Account::connect(self.http.clone(), settings, |_| String::new(), |_| String::new());
-        account
-            .inspect_err(|error| tracing::error!("nothing can be looked up: {error}"))
-            .ok()
     }
 }

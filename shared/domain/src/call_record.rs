@@ -440,10 +440,17 @@ impl CallRecord {
             && self.has_two_parties()
     }
 
-    /// What became of it; `None` while nobody reported a state.
+    /// What became of it; `None` while nobody reported a state. A completed call with one leg (a flow, a bot) is
+    /// connected: there were no two parties who could have missed each other.
     pub fn outcome(&self) -> Option<Outcome> {
-        let talk = self.facts.talk_secs.as_ref().map(|talk| talk.value);
-        let leg = self.facts.leg2_status.as_ref().map(|leg| leg.value);
+        let facts = &self.facts;
+        let leg = facts.leg2_status.as_ref().map(|leg| leg.value);
+        let has_one_leg = facts.leg1_status.is_some() && leg.is_none();
+        let talk = facts
+            .talk_secs
+            .as_ref()
+            .filter(|_| !has_one_leg)
+            .map(|talk| talk.value);
         self.state.map(|state| outcome_of(state, talk, leg))
     }
 

@@ -235,12 +235,14 @@ impl Position {
         Turned::Page
     }
 
-    /// Whether this window is the one in which a call is judged. A long pass judges the calls that were still going
+    /// Whether this window is the one in which a call is judged; Exotel counts in whole seconds and lists what came just
+    /// before it, too. A long pass judges the calls that were still going
     /// on when the regular one last looked.
     pub fn judges(&self, created: Timestamp, ended: Option<Timestamp>) -> bool {
         let Some(window) = &self.window else { return false };
         let lasted_long = ended.is_some_and(|ended| ended.duration_since(created) >= LONG_CALL);
-        created < window.judged_before
+        created >= window.from
+            && created < window.judged_before
             && match self.pass {
                 Pass::Recent => !lasted_long,
                 Pass::Long => lasted_long,

@@ -17,6 +17,8 @@ pub mod outbound;
 pub mod projection;
 #[cfg(any(feature = "directory", feature = "raw-events"))]
 pub mod raw_events;
+#[cfg(feature = "reconcile")]
+pub mod reconcile;
 pub mod recordings;
 pub mod scope;
 pub mod unconfirmed;

@@ -120,6 +120,9 @@ const CONCERNS: &[Concern] = &[
     ("outbound_from_env", |settings| {
         drop(QueueConfig::outbound_from_env(settings).unwrap())
     }),
+    ("poll_calls_dlq_from_env", |settings| {
+        drop(QueueConfig::poll_calls_dlq_from_env(settings).unwrap())
+    }),
     ("webhook_events_from_env", |settings| {
         drop(QueueConfig::webhook_events_from_env(settings).unwrap())
     }),

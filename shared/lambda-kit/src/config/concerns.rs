@@ -469,6 +469,17 @@ impl QueueConfig {
             dead_letter_url: settings.get("WEBHOOK_EVENTS_DLQ_URL"),
         })
     }
+
+    /// Entries of Exotel's call list that cannot be read: `POLL_CALLS_DLQ_URL`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when the queue is not set.
+    pub fn poll_calls_dlq_from_env(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            url: settings.required("POLL_CALLS_DLQ_URL")?,
+            dead_letter_url: None,
+        })
+    }
 }
 
 /// The product's own EventBridge bus.

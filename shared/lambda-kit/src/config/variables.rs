@@ -261,6 +261,10 @@ pub const VARIABLES: &[Variable] = &[
         "WEBHOOK_EVENTS_DLQ_URL",
         "Dead-letter queue of the webhook events queue",
     ),
+    plain(
+        "POLL_CALLS_DLQ_URL",
+        "SQS queue of entries of Exotel's call list that cannot be read",
+    ),
     plain("EVENT_BUS_NAME", "EventBridge bus of the product's own events"),
     plain(
         "SECRET_ARN",

@@ -25,6 +25,9 @@ use domain::toll_fraud::{Destinations, Quotas};
 use jiff::tz::TimeZone;
 use table::{Table, TableError};
 
+/// The client of Exotel's API, which an [`Account`] is reached by.
+pub use exotel::Client;
+
 pub use self::{
     clicks::{Click, Placed, Text},
     connect::{AccountSettings, UnusableAccount},
