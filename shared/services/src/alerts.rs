@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use table::{Page, Table, TableError};
 
-pub use self::evaluator::{Evaluated, Evaluator, observation};
+pub use self::evaluator::{Evaluated, Evaluator, observation, webhook_gap};
 use crate::ServiceError;
 
 /// Raises, recovers and lists alerts. Telling people is the stream's part: it sees every alert that changes.

@@ -1,9 +1,10 @@
 //! The rules, evaluated from the figures, each minute and once a day.
 
 use domain::{
-    alert::{Measure, Metric, Observation, RULES, Rule, Transition, UNCONFIRMED_INTENTS},
+    alert::{Measure, Metric, Observation, RULES, Rule, Transition, UNCONFIRMED_INTENTS, WEBHOOK_GAP},
     figures::{BUCKET_SECS, Bucket, Figures},
     ids::AlertSubject,
+    reconcile::{Pass, Tally},
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use table::{Table, TableError};
@@ -44,7 +45,7 @@ impl Evaluated {
     }
 }
 
-/// Evaluates the rules that figures and open calls feed. ExoPhones' rules are observed by what hears of their health.
+/// Evaluates the rules that figures, open calls and polls feed. ExoPhones' rules are observed by what hears of their health.
 #[derive(Debug, Clone)]
 pub struct Evaluator {
     table: Table,
@@ -53,8 +54,18 @@ pub struct Evaluator {
     digest_hour: i8,
 }
 
-/// What the figures of a window say of a metric. Metrics that no data feeds yet are unknown, and so is
-/// [`Metric::WebhookGap`], which no figure holds.
+/// What polls say of the webhooks: of the calls that we placed, the share whose end no callback told right. Calls of
+/// others are no sample: nobody asked for their callbacks. A backfill looks at long ago.
+pub fn webhook_gap<'a>(polls: impl IntoIterator<Item = (Pass, &'a Tally)>) -> Observation {
+    let regular = polls.into_iter().filter(|(pass, _)| *pass != Pass::Backfill);
+    let (gaps, judged) = regular.fold((0, 0), |(gaps, judged), (_, tally)| {
+        (gaps + tally.own_gaps, judged + tally.own_judged)
+    });
+    Observation::share(gaps, judged)
+}
+
+/// What the figures of a window say of a metric. Metrics that no data feeds yet are unknown, and so are those that
+/// are no figures: [`Metric::WebhookGap`], [`Metric::UnconfirmedIntents`] and the ExoPhones'.
 pub fn observation(metric: Metric, figures: &Figures) -> Observation {
     let (calls, messages) = (&figures.calls, &figures.messages);
     match metric {
@@ -107,10 +118,14 @@ impl Evaluator {
         let observation = Observation::single(Measure::whole(counted.calls.into()));
         self.observe(&UNCONFIRMED_INTENTS, observation, now, &mut evaluated)
             .await?;
+        let polls = self.table.tallies(now - WEBHOOK_GAP.window, now).await?;
+        let observation = webhook_gap(polls.iter().map(|(pass, _, tally)| (*pass, tally)));
+        self.observe(&WEBHOOK_GAP, observation, now, &mut evaluated)
+            .await?;
         let rules = |daily: bool| {
-            RULES
-                .iter()
-                .filter(move |rule| rule.is_daily() == daily && !rule.window.is_zero())
+            RULES.iter().filter(move |rule| {
+                rule.is_daily() == daily && !rule.window.is_zero() && rule.metric != Metric::WebhookGap
+            })
         };
         self.evaluate(rules(false), now, now, &mut evaluated).await?;
         if let Some(end) = self.digest_due(now) {

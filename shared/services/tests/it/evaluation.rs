@@ -6,6 +6,7 @@ use domain::{
     directory::Lead,
     figures::{Bucket, Figures},
     ids::{CallId, CallLocator},
+    reconcile::{Pass, Tally},
 };
 use dynamo::Dynamo;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
@@ -144,6 +145,41 @@ async fn a_dlt_rejection_is_an_alert_at_once() {
 }
 
 #[tokio::test]
+async fn webhooks_that_only_the_poll_made_good_are_an_alert_until_they_come_again() {
+    let world = World::new().await;
+    let tally = |own_judged, own_gaps| Tally {
+        // Calls of others have no callbacks that anybody asked for.
+        judged: own_judged + 500,
+        only_listed: own_gaps + 500,
+        own_judged,
+        own_gaps,
+        ..Tally::default()
+    };
+    let keep = async |pass, mins, tally: Tally| {
+        world.table.keep_tally(pass, at(mins), &tally).await.unwrap();
+    };
+    keep(Pass::Recent, -61, tally(900, 900)).await;
+    keep(Pass::Backfill, -5, tally(900, 900)).await;
+    keep(Pass::Recent, -50, tally(15, 1)).await;
+    let run = world.run(at(0)).await;
+    assert_eq!(run.observation(Metric::WebhookGap), Observation::share(1, 15));
+    assert_eq!(run.raised, 0, "15 calls say too little");
+    keep(Pass::Long, -40, tally(5, 1)).await;
+    let run = world.run(at(0)).await;
+    assert_eq!(run.observation(Metric::WebhookGap), measured(10, 20));
+    assert_eq!(
+        (run.raised, world.open().await),
+        (1, vec!["webhook-gap".to_owned()])
+    );
+    keep(Pass::Recent, -35, tally(40, 1)).await;
+    assert_eq!(world.run(at(0)).await.recovered, 0, "5 % is not right yet");
+    keep(Pass::Recent, -20, tally(90, 0)).await;
+    let run = world.run(at(0)).await;
+    assert_eq!(run.observation(Metric::WebhookGap), measured(2, 150));
+    assert_eq!((run.recovered, run.open), (1, 0));
+}
+
+#[tokio::test]
 async fn the_digests_rules_are_evaluated_in_the_digests_hour_alone_over_the_day_before_it() {
     let world = World::new().await;
     let nine: Timestamp = "2026-11-20T03:30:00Z".parse().unwrap();
@@ -219,7 +255,7 @@ async fn calls_that_are_unconfirmed_for_ten_minutes_are_an_alert_until_they_are_
         };
         let call = Call {
             locator: locator.clone(),
-            called_by: "sales-1".parse().unwrap(),
+            called_by: Some("sales-1".parse().unwrap()),
             called_at,
             notes: None,
             origin: CallOrigin::Exotel(Box::new(ExotelCall {
