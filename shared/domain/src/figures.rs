@@ -138,7 +138,7 @@ pub fn price_parts(price: &str) -> Option<i64> {
     let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     let kept: String = decimals.chars().chain("0000".chars()).take(4).collect();
     let parts: i64 = kept.parse().ok()?;
-    let up = decimals.bytes().nth(4).is_some_and(|digit| digit >= b'5');
+    let up = decimals.as_bytes().get(4).is_some_and(|digit| *digit >= b'5');
     Some(sign * (whole * PRICE_PARTS + parts + i64::from(up)))
 }
 

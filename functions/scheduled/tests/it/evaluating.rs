@@ -23,9 +23,7 @@ async fn a_minutes_run_raises_an_alert_and_shows_the_figures_to_cloudwatch() {
     figures.calls.ended = 40;
     let now = Bucket::of(Timestamp::now());
     table.put_figures(now, &figures, 0).await.unwrap();
-    let function = Function::start(launch(&dynamo.endpoint_url().to_owned()))
-        .await
-        .unwrap();
+    let function = Function::start(launch(dynamo.endpoint_url())).await.unwrap();
     for _ in 0..2 {
         let answer = function
             .invoke(EVENT.to_owned())

@@ -1,4 +1,5 @@
 //! The functions as Lambda starts them, against DynamoDB's semantics in process and the Exotel simulator.
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 #[path = "../../../webhooks/tests/it/aws.rs"]
 mod aws;

@@ -79,7 +79,7 @@ async fn a_lead_who_calls_is_on_the_timeline_once_as_the_record_has_it() {
         "older"
     );
     let page = table.calls(&ended.locator.lead_id, 5, None).await.unwrap();
-    assert_eq!(page.items, [ended.clone()]);
+    assert_eq!(page.items, std::slice::from_ref(&ended));
     assert_eq!(table.call_by_sid(ended.sid().unwrap()).await.unwrap(), None);
     let report = CallReport::new(ReportSource::Callback, Some(CallState::Busy));
     let recorded = table.record_call_report(&ended.locator, &report).await.unwrap();
