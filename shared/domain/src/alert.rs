@@ -95,7 +95,7 @@ pub enum Metric {
     SmsDelivery,
     /// Percent of WhatsApp messages sent that were delivered (30002). No data yet.
     WhatsappDelivery,
-    /// Percent of calls that ended `completed`.
+    /// Percent of ended calls in which the parties talked.
     VoiceConnect,
     /// Percent of voicebot calls with the outcome `resolved`. No data yet.
     VoicebotCompletion,
@@ -111,7 +111,7 @@ pub enum Metric {
     CqaScore,
     /// Percent of messages that were refused for their DLT entity or template.
     DltRejection,
-    /// Percent of our calls whose end only the poll found, or found before a late webhook.
+    /// Percent of the calls that we placed whose end no webhook had told right when the poll judged them.
     WebhookGap,
     /// Calls whose request may have reached Exotel, and of which nothing is known for ten minutes.
     UnconfirmedIntents,
@@ -567,6 +567,19 @@ mod tests {
             assert!(rule.is_recovered(rule.recovery), "{}", rule.id);
             assert!(!rule.window.is_negative() && rule.window <= WEEK, "{}", rule.id);
             assert_eq!(super::rule(&rule.rule_id()), Some(rule));
+        }
+    }
+
+    #[test]
+    fn an_operator_finds_every_rule_in_the_handbook() {
+        let handbook = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+        let handbook = std::fs::read_to_string(handbook).unwrap();
+        for rule in RULES {
+            let row = handbook
+                .lines()
+                .find(|line| line.starts_with("| `") && line.contains(&format!("`{}`", rule.id)));
+            let row = row.unwrap_or_else(|| panic!("{} is not in docs/operations.md", rule.id));
+            assert!(row.contains(rule.severity.as_str()), "{row}");
         }
     }
 

@@ -33,11 +33,26 @@ pub enum Metric {
     VoiceConnect,
     /// Callbacks received, by the dimension `Webhook`; from the webhook functions.
     WebhookEvents,
-    /// Percent of our calls whose end only the poll found, or found first; from evaluate-alerts.
+    /// Percent of our calls whose end no webhook had told right when the poll judged them; from evaluate-alerts.
     WebhookGap,
 }
 
 impl Metric {
+    /// All of them.
+    pub const ALL: [Metric; 11] = [
+        Metric::OpenAlerts,
+        Metric::DltRejection,
+        Metric::ExophonesAffected,
+        Metric::HeartbeatSilence,
+        Metric::PolledCalls,
+        Metric::PolledGaps,
+        Metric::SmsDelivery,
+        Metric::UnconfirmedIntents,
+        Metric::VoiceConnect,
+        Metric::WebhookEvents,
+        Metric::WebhookGap,
+    ];
+
     /// The metric's name in CloudWatch.
     pub fn name(self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@ mod house;
 mod imports;
 mod lint;
 mod manifests;
+mod metrics;
 mod names;
 mod policies;
 mod queues;

@@ -1,0 +1,88 @@
+//! The dashboard and the alarms look at metrics that somebody writes.
+
+use std::collections::BTreeSet;
+
+use lambda_kit::metrics::Metric;
+use serde_json::Value;
+
+use crate::template;
+
+/// The metrics of our own namespace: those of the code, and those that a filter makes of log lines.
+fn ours() -> BTreeSet<String> {
+    let filters = template();
+    let filters = filters.of_type("AWS::Logs::MetricFilter").map(|(_, filter)| {
+        filter["MetricTransformations"][0]["MetricName"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    });
+    Metric::ALL
+        .iter()
+        .map(|metric| metric.name().to_owned())
+        .chain(filters)
+        .collect()
+}
+
+#[test]
+fn the_dashboard_is_json_and_shows_metrics_of_ours_that_exist() {
+    let template = template();
+    let (_, dashboard) = template.of_type("AWS::CloudWatch::Dashboard").next().unwrap();
+    let body: Value = serde_json::from_str(dashboard["DashboardBody"]["Fn::Sub"].as_str().unwrap()).unwrap();
+    let widgets = body["widgets"].as_array().unwrap();
+    let mut shown = BTreeSet::new();
+    for widget in widgets {
+        for metric in widget["properties"]["metrics"].as_array().unwrap() {
+            if metric[0] == "${AWS::StackName}" {
+                shown.insert(metric[1].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    let unknown: Vec<_> = shown.difference(&ours()).cloned().collect();
+    assert!(shown.len() > 5 && unknown.is_empty(), "nobody writes {unknown:?}");
+    // Two to a row, without a gap.
+    for (n, widget) in widgets.iter().enumerate() {
+        assert_eq!(
+            (&widget["x"], &widget["y"]),
+            (&(n % 2 * 12).into(), &(n / 2 * 6).into())
+        );
+    }
+}
+
+#[test]
+fn every_alarm_on_a_metric_of_ours_has_one_to_look_at() {
+    let ours = ours();
+    let template = template();
+    let alarms = template
+        .of_type("AWS::CloudWatch::Alarm")
+        .filter(|(_, alarm)| alarm["Namespace"]["Ref"] == "AWS::StackName");
+    let mut seen = 0;
+    for (id, alarm) in alarms {
+        let name = alarm["MetricName"].as_str().unwrap();
+        assert!(ours.contains(name), "{id}: nobody writes {name}");
+        assert!(
+            alarm["Dimensions"].is_null(),
+            "{id}: our metrics have no dimensions"
+        );
+        seen += 1;
+    }
+    assert!(seen >= 5, "{seen}");
+}
+
+/// SAM leaves tracing and its permission out only for the word itself, so a parameter holds the word.
+#[test]
+fn traces_are_off_and_cost_no_permission_unless_they_are_asked_for() {
+    let template = template();
+    let json = template.json();
+    assert_eq!(json["Globals"]["Function"]["Tracing"]["Ref"], "XRayTracing");
+    assert_eq!(json["Parameters"]["XRayTracing"]["Default"], "Disabled");
+    assert_eq!(json["Resources"]["SamplingRule"]["Condition"], "TracesRequests");
+    let rates = json["Mappings"]["SamplingRates"].as_object().unwrap();
+    let allowed = json["Parameters"]["XRaySamplingPercent"]["AllowedValues"]
+        .as_array()
+        .unwrap();
+    assert_eq!(rates.len(), allowed.len());
+    for percent in allowed {
+        let rate = rates[&percent.to_string()]["Rate"].as_f64().unwrap();
+        assert_eq!(rate, percent.as_f64().unwrap() / 100.0);
+    }
+}
