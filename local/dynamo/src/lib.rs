@@ -22,8 +22,8 @@ pub fn http_client() -> SharedHttpClient {
 }
 
 /// A database of its own with the table in it.
-#[derive(Debug)]
 pub struct Dynamo {
+    database: dynoxide::Database,
     client: Client,
     meter: Meter,
     endpoint_url: String,
@@ -43,9 +43,10 @@ impl Dynamo {
             .await
             .expect("a free port on 127.0.0.1");
         let address = listener.local_addr().expect("a bound socket has an address");
+        let served = database.clone();
         let server = tokio::spawn(async move {
             // Ends with the task; an error at the end is nobody's business.
-            let _ = dynoxide::server::serve_with_shutdown(listener, database, std::future::pending()).await;
+            let _ = dynoxide::server::serve_with_shutdown(listener, served, std::future::pending()).await;
         });
         let endpoint_url = format!("http://{address}");
         let meter = Meter::default();
@@ -59,11 +60,27 @@ impl Dynamo {
             .interceptor(meter.clone())
             .build();
         Self {
+            database,
             client: Client::from_conf(config),
             meter,
             endpoint_url,
             server,
         }
+    }
+
+    /// Puts many items at once, in DynamoDB's JSON form, without a request or a stream record for each: a table as it is
+    /// after months.
+    ///
+    /// # Panics
+    /// When an item is none.
+    pub fn load(&self, items: impl IntoIterator<Item = serde_json::Value>) {
+        let items = items
+            .into_iter()
+            .map(|item| serde_json::from_value(item).expect("an item in DynamoDB's JSON form"))
+            .collect();
+        self.database
+            .import_items(TABLE_NAME, items, Default::default())
+            .expect("the table takes them");
     }
 
     /// An SDK client for it, plain HTTP, without retries.
@@ -79,6 +96,14 @@ impl Dynamo {
     /// Where it listens: `http://127.0.0.1:<port>`.
     pub fn endpoint_url(&self) -> &str {
         &self.endpoint_url
+    }
+}
+
+impl std::fmt::Debug for Dynamo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dynamo")
+            .field("endpoint_url", &self.endpoint_url)
+            .finish_non_exhaustive()
     }
 }
 

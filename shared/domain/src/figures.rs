@@ -54,6 +54,11 @@ impl Bucket {
         Self(self.0 + 1)
     }
 
+    /// The quarter before it.
+    pub fn previous(self) -> Self {
+        Self(self.0 - 1)
+    }
+
     /// The quarters that a span (from inclusive, to exclusive) touches, the oldest first; none when it is empty.
     pub fn span(from: Timestamp, to: Timestamp) -> impl ExactSizeIterator<Item = Self> + DoubleEndedIterator {
         let first = Self::of(from).0;

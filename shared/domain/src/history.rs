@@ -121,6 +121,9 @@ pub struct Export {
     /// The calls in them.
     #[serde(default)]
     pub rows: u64,
+    /// Until when somebody writes it: nobody else does meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<Timestamp>,
     /// When its status became done or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
@@ -172,6 +175,9 @@ pub struct Rebuild {
     /// Summaries that differed and were written anew, or stood where none belongs and were removed.
     #[serde(default)]
     pub repaired: u64,
+    /// Rows that this version cannot read; the log names their keys.
+    #[serde(default)]
+    pub unreadable: u64,
     /// Quarters that were marked.
     #[serde(default)]
     pub marked: u64,

@@ -1,6 +1,6 @@
 //! Figures by quarter and by day, the quarters that are to be folded anew, and what they are folded from.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Select as Selection};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, Select as Selection};
 use domain::{
     call_record::CallSummary,
     figures::{Bucket, DayFigures, Figures, MessageSummary},
@@ -34,6 +34,8 @@ pub struct Dirty {
     pub bucket: Bucket,
     /// What marked it last.
     pub token: String,
+    /// How often it was marked since it was last clear: the same change may mark it again, after others.
+    pub times: i64,
 }
 
 /// Something as it was read, with the revision that a write must find unchanged; 0 where nothing stands.
@@ -54,11 +56,14 @@ pub enum BaseRow {
     Sms(Box<Sms>, i64),
     /// A summary of this call stands at this time.
     SummaryAt(CallSid, Timestamp),
+    /// Something that does not have the form that this version reads; its key, for the operator.
+    Unreadable(String),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct DirtyRow {
     token: String,
+    times: i64,
 }
 
 /// The revision of an image from the table's stream, if its kind has one: an SMS's row, a call's record.
@@ -69,30 +74,38 @@ pub fn revision(item: &serde_dynamo::Item) -> Option<i64> {
     }
 }
 
-fn dirty_item(bucket: Bucket, token: &str) -> Result<Attributes, TableError> {
-    let row = DirtyRow {
-        token: token.to_owned(),
-    };
-    item::item(Entity::DirtyFigures, &keys::dirty(bucket), None, None, &row)
-}
+/// How often a quarter was marked.
+const TIMES: &str = "times";
 
 impl Table {
     /// Notes that something of a quarter changed: its figures are to be folded anew. Write what changed first; `token`
-    /// is another one for each change. 1 write unit.
+    /// says which change it was. 1 write unit.
     ///
     /// # Errors
     /// [`TableError`]; marking again is always safe.
     pub async fn mark_dirty(&self, bucket: Bucket, token: &str) -> Result<(), TableError> {
-        self.put(dirty_item(bucket, token)?, Expression::new()).await?;
+        let mark = Expression::new()
+            .set("token", token)
+            .set(keys::ENTITY_TYPE, Entity::DirtyFigures.as_str())
+            .set(keys::VERSION, item::VERSION)
+            .add(TIMES, 1);
+        self.update(&keys::dirty(bucket), mark, ReturnValue::None).await?;
         Ok(())
     }
 
-    /// The same for many quarters, each once.
+    /// The same for many quarters, each once, at this moment.
     ///
     /// # Errors
     /// [`TableError`]; marking again is always safe.
-    pub async fn mark_all_dirty(&self, buckets: &[Bucket], token: &str) -> Result<(), TableError> {
-        let items = buckets.iter().map(|bucket| dirty_item(*bucket, token));
+    pub async fn mark_all_dirty(&self, buckets: &[Bucket], now: Timestamp) -> Result<(), TableError> {
+        let row = DirtyRow {
+            token: format!("all/{now}"),
+            // Above every count of single marks: nobody takes it for a mark that was read before.
+            times: now.as_microsecond(),
+        };
+        let items = buckets
+            .iter()
+            .map(|bucket| item::item(Entity::DirtyFigures, &keys::dirty(*bucket), None, None, &row));
         self.put_all(items.collect::<Result<_, _>>()?).await
     }
 
@@ -126,6 +139,7 @@ impl Table {
             dirty.push(Dirty {
                 bucket,
                 token: row.token,
+                times: row.times,
             });
         }
         Ok(Page::cut(dirty, limit, selected.more, |dirty| {
@@ -166,7 +180,9 @@ impl Table {
     /// # Errors
     /// [`TableError`]; clearing again is always safe.
     pub async fn clear_dirty(&self, dirty: &Dirty) -> Result<bool, TableError> {
-        let unchanged = Expression::new().only_if_absent_or("token", &dirty.token);
+        let unchanged = Expression::new()
+            .only_if_absent_or("token", &dirty.token)
+            .only_if_absent_or(TIMES, dirty.times);
         let written = self.delete(&keys::dirty(dirty.bucket), unchanged).await?;
         Ok(matches!(written, Written::Done(_)))
     }
@@ -390,7 +406,7 @@ impl Table {
     /// Not strongly consistent; the stream brings what changes meanwhile.
     ///
     /// # Errors
-    /// [`TableError::Cursor`] for a cursor that is not ours; [`TableError::Corrupt`] for a row that cannot be read.
+    /// [`TableError::Cursor`] for a cursor that is not ours; else as every read.
     pub async fn base_rows(
         &self,
         limit: Option<usize>,
@@ -424,22 +440,15 @@ impl Table {
                 Some(format!("{}\n{}", key.pk, key.sk))
             }
         };
-        let mut rows = Vec::new();
-        for item in answer.items.unwrap_or_default() {
+        let rows = answer.items.unwrap_or_default().into_iter().map(|item| {
             let item = serde_dynamo::Item::from(item);
-            let kind = item::text(&item, keys::ENTITY_TYPE).unwrap_or_default();
-            rows.push(if kind == Entity::CallRecord.as_str() {
-                BaseRow::Call(Box::new(call_records::decode(item)?))
-            } else if kind == Entity::Sms.as_str() {
-                let held = Sms::decode(item)?;
-                BaseRow::Sms(Box::new(held.row), held.rev)
-            } else {
-                let key = item::primary(&item)?;
-                let summary: CallSummary = item::body(item, &key)?;
-                BaseRow::SummaryAt(summary.sid, summary.at)
-            });
-        }
-        Ok(Page { items: rows, next })
+            let key = item::primary(&item).map_or_else(|_| "(no key)".to_owned(), |key| key.to_string());
+            base_row(item).unwrap_or(BaseRow::Unreadable(key))
+        });
+        Ok(Page {
+            items: rows.collect(),
+            next,
+        })
     }
 
     /// The last rebuilding of figures, or the one that goes on.
@@ -513,6 +522,20 @@ impl Table {
             rev => Expression::new().only_if(REV, "=", rev),
         };
         Ok(matches!(self.put(item, unchanged).await?, Written::Done(_)))
+    }
+}
+
+fn base_row(item: serde_dynamo::Item) -> Result<BaseRow, TableError> {
+    let kind = item::text(&item, keys::ENTITY_TYPE).unwrap_or_default();
+    if kind == Entity::CallRecord.as_str() {
+        Ok(BaseRow::Call(Box::new(call_records::decode(item)?)))
+    } else if kind == Entity::Sms.as_str() {
+        let held = Sms::decode(item)?;
+        Ok(BaseRow::Sms(Box::new(held.row), held.rev))
+    } else {
+        let key = item::primary(&item)?;
+        let summary: CallSummary = item::body(item, &key)?;
+        Ok(BaseRow::SummaryAt(summary.sid, summary.at))
     }
 }
 

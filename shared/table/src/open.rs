@@ -70,6 +70,40 @@ impl Table {
         self.opened(keys::OPEN_CALLS, bound.as_str(), cursor).await
     }
 
+    /// The newest calls wanted since this moment that are not final, `limit` at most; `next` tells only whether there are
+    /// more.
+    ///
+    /// # Errors
+    /// [`TableError`].
+    pub async fn newest_open_calls(
+        &self,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Page<CallLocator>, TableError> {
+        let from = CallId::lower_bound(since);
+        let selected = self
+            .select(Select {
+                pk: keys::OPEN_CALLS,
+                // Behind every id.
+                sk: Range::Between(from.as_str(), "call_~"),
+                newest_first: true,
+                limit: Some(limit + 1),
+                after: None,
+            })
+            .await?;
+        let locators = selected
+            .items
+            .into_iter()
+            .map(|item| {
+                let key = item::primary(&item.into())?;
+                key.sk
+                    .parse()
+                    .map_err(|e: domain::DomainError| TableError::corrupt(key.to_string(), e))
+            })
+            .collect::<Result<_, TableError>>()?;
+        Ok(Page::cut(locators, limit, selected.more, CallLocator::to_string))
+    }
+
     /// The SMS wanted before `created_before` that are not final, as [`Table::open_calls`].
     ///
     /// # Errors

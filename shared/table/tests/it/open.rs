@@ -42,3 +42,24 @@ async fn open_messages_are_listed_until_they_close() {
     );
     assert!(table.open_calls(at(10), None).await.unwrap().items.is_empty());
 }
+
+#[tokio::test]
+async fn the_newest_open_calls_are_read_with_their_rows() {
+    let (_dynamo, table) = table().await;
+    let lead = lead("lead-1");
+    table.put_lead(&lead).await.unwrap();
+    let calls: Vec<_> = (0..5).map(|n| call(&lead.id, n, CallState::Waiting)).collect();
+    for call in &calls[..4] {
+        table.create_call(call).await.unwrap();
+    }
+    for call in &calls {
+        table.open_call(&call.locator).await.unwrap();
+    }
+    let newest = table.newest_open_calls(at(2), 2).await.unwrap();
+    assert_eq!(newest.items, [calls[4].locator.clone(), calls[3].locator.clone()]);
+    assert!(newest.next.is_some());
+    let newest = table.newest_open_calls(at(2), 3).await.unwrap();
+    assert_eq!((newest.items.len(), newest.next), (3, None));
+    let rows = table.calls_at(&newest.items).await.unwrap();
+    assert_eq!(rows, [calls[3].clone(), calls[2].clone()], "one has no row");
+}
