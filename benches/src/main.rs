@@ -3,7 +3,11 @@
 
 mod cold_start;
 mod dynamo_stub;
+mod figures;
 mod programs;
+#[path = "../../functions/workers/tests/it/s3.rs"]
+#[allow(clippy::unwrap_used, reason = "a stub that cannot go on should stop")]
+mod s3;
 
 use clap::Parser;
 
@@ -20,11 +24,28 @@ enum Bench {
         #[arg(long, default_value_t = 300)]
         warm: usize,
     },
+    /// What a minute of roll-up costs for each event in it: units and CPU.
+    Rollup,
+    /// What a page of history costs, at this many calls and at a hundredth of them.
+    History {
+        /// Calls in the table.
+        #[arg(long, default_value_t = 1_000_000)]
+        calls: i64,
+    },
+    /// Memory and CPU of a file of this many calls, beside one of a tenth.
+    Export {
+        /// Calls in the file.
+        #[arg(long, default_value_t = 1_000_000)]
+        calls: i64,
+    },
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     match Bench::parse() {
         Bench::ColdStart { runs, warm } => cold_start::run(runs, warm).await,
+        Bench::Rollup => figures::roll_up().await,
+        Bench::History { calls } => figures::history(calls).await,
+        Bench::Export { calls } => figures::export(calls).await,
     }
 }

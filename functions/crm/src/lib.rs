@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod figure_routes;
 pub mod outbound;
 
 use domain::{access::Caller, directory::Lead, ids::LeadId};
@@ -111,6 +112,7 @@ pub fn problem(error: ServiceError) -> Problem {
         ServiceError::Input(message) => Problem::bad_request(message),
         ServiceError::Forbidden => Problem::forbidden(),
         ServiceError::NotFound => Problem::not_found(),
+        ServiceError::Conflict(message) => Problem::new(409, "conflict", format!("Not now: {message}.")),
         ServiceError::BeingErased => Problem::new(
             409,
             "being_erased",
@@ -121,6 +123,12 @@ pub fn problem(error: ServiceError) -> Problem {
             "The queue did not take it; try again.",
             causes(&error),
         ),
+        ServiceError::ExportQueue(error) => Problem::unavailable(
+            "queue_unavailable",
+            "The queue did not take it; try again.",
+            causes(&error),
+        ),
+        ServiceError::Link(error) => Problem::internal(causes(&error)),
         ServiceError::Table(error) if error.is_retryable() => Problem::unavailable(
             "table_unavailable",
             "The table does not answer now; try again.",

@@ -2,6 +2,7 @@
 
 pub mod evaluate;
 pub mod poll_calls;
+pub mod roll_up;
 pub mod sweep;
 
 use lambda_kit::{

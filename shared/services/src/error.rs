@@ -22,6 +22,9 @@ pub enum ServiceError {
     /// There is no such thing, or it is outside the caller's scope: the two look the same.
     #[error("there is no such thing")]
     NotFound,
+    /// Something else has to end first.
+    #[error("{0}")]
+    Conflict(&'static str),
     /// The lead is being erased: finish that first.
     #[error("the lead is being erased")]
     BeingErased,
@@ -29,6 +32,14 @@ pub enum ServiceError {
     #[cfg(feature = "inbound")]
     #[error(transparent)]
     Queue(#[from] crate::inbound::QueueError),
+    /// The queue `exports` did not take a message.
+    #[cfg(feature = "analytics")]
+    #[error(transparent)]
+    ExportQueue(#[from] crate::analytics::ExportQueueError),
+    /// The link to a file could not be made.
+    #[cfg(feature = "analytics")]
+    #[error(transparent)]
+    Link(#[from] crate::analytics::LinkError),
     /// The table failed.
     #[error(transparent)]
     Table(#[from] TableError),

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod alerts;
+#[cfg(feature = "analytics")]
+pub mod analytics;
 #[cfg(any(feature = "inbound", feature = "outbound"))]
 pub mod call_records;
 #[cfg(feature = "connect")]
@@ -8,6 +10,8 @@ mod connect;
 #[cfg(feature = "directory")]
 pub mod directory;
 mod error;
+#[cfg(feature = "figures")]
+pub mod figures;
 #[cfg(feature = "inbound")]
 pub mod inbound;
 pub mod logs;

@@ -43,6 +43,7 @@ fn every_action_is_of_the_service_of_its_resource() {
                 "sqs" => "Q",
                 "secretsmanager" => "Secret",
                 "events" => "EventBus",
+                "s3" => "Bucket",
                 other => panic!("{id}: {other} is new, say here what it may be allowed on"),
             };
             for text in resources.iter().map(|resource| resource.to_string()) {
@@ -69,6 +70,8 @@ fn a_function_that_gets_an_address_may_use_it_and_the_reverse() {
             "WebhookEventsQueue",
         ),
         ("WEBHOOK_EVENTS_DLQ_URL", "sqs:SendMessage", "WebhookEventsDlq"),
+        ("EXPORTS_QUEUE_URL", "sqs:SendMessage", "ExportsQueue"),
+        ("EXPORTS_BUCKET", "s3:", "ExportsBucket"),
     ];
     let statements = statements();
     for (id, properties) in template.of_type("AWS::Serverless::Function") {
@@ -80,7 +83,7 @@ fn a_function_that_gets_an_address_may_use_it_and_the_reverse() {
                 .any(|(_, statement)| {
                     let of_resource = list(&statement["Resource"]).iter().any(|value| {
                         value["Fn::GetAtt"][0] == resource
-                            || value["Fn::Sub"].to_string().contains("${Table.")
+                            || value["Fn::Sub"].to_string().contains(&format!("${{{resource}."))
                     });
                     of_resource
                         && list(&statement["Action"])

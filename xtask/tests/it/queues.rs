@@ -121,3 +121,33 @@ fn the_table_can_be_restored_and_not_be_deleted_by_mistake() {
     assert_eq!(template.json()["Resources"][id]["DeletionPolicy"], "Retain");
     assert_eq!(template.json()["Resources"][id]["UpdateReplacePolicy"], "Retain");
 }
+
+#[test]
+fn files_are_private_encrypted_sent_over_tls_and_forgotten() {
+    let template = template();
+    for (id, bucket) in template.of_type("AWS::S3::Bucket") {
+        let block = bucket["PublicAccessBlockConfiguration"].as_object().unwrap();
+        assert!(
+            block.len() == 4 && block.values().all(|blocked| *blocked == true),
+            "{id}"
+        );
+        assert!(
+            bucket["BucketEncryption"].is_object(),
+            "{id} keeps files as they are"
+        );
+        let rule = &bucket["LifecycleConfiguration"]["Rules"][0];
+        assert_eq!(rule["Status"], "Enabled", "{id}");
+        assert!(
+            rule["ExpirationInDays"].as_u64() <= Some(7)
+                && rule["AbortIncompleteMultipartUpload"].is_object(),
+            "{id}"
+        );
+        let denied = template.of_type("AWS::S3::BucketPolicy").any(|(_, policy)| {
+            let statement = &policy["PolicyDocument"]["Statement"][0];
+            target(&policy["Bucket"]) == Some(id)
+                && statement["Effect"] == "Deny"
+                && statement["Condition"]["Bool"]["aws:SecureTransport"] == "false"
+        });
+        assert!(denied, "{id} may be read without TLS");
+    }
+}

@@ -10,9 +10,9 @@ use cargo_metadata::TargetKind;
 use lambda_kit::{
     capability::SigningKeys,
     config::{
-        AlertUrlConfig, CorsConfig, DigestConfig, EventBusConfig, ExotelConfig, JwtConfig, LocaleConfig,
-        OutboundConfig, PassthruConfig, PublicUrls, QueueConfig, RecordingConfig, Settings, TableConfig,
-        VARIABLES, WebhookConfig, env_example,
+        AlertUrlConfig, CorsConfig, DigestConfig, EventBusConfig, ExotelConfig, ExportsConfig, JwtConfig,
+        LocaleConfig, OutboundConfig, PassthruConfig, PublicUrls, QueueConfig, RecordingConfig, Settings,
+        TableConfig, VARIABLES, WebhookConfig, env_example,
     },
     metrics::Metrics,
 };
@@ -125,6 +125,12 @@ const CONCERNS: &[Concern] = &[
     }),
     ("webhook_events_from_env", |settings| {
         drop(QueueConfig::webhook_events_from_env(settings).unwrap())
+    }),
+    ("exports_from_env", |settings| {
+        drop(QueueConfig::exports_from_env(settings).unwrap())
+    }),
+    ("ExportsConfig::from_env", |settings| {
+        drop(ExportsConfig::from_env(settings).unwrap())
     }),
     ("EventBusConfig::from_env", |settings| {
         drop(EventBusConfig::from_env(settings).unwrap())

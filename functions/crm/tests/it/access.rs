@@ -55,6 +55,15 @@ async fn without_a_good_token_every_route_is_401() {
         ("POST", "/api/admin/raw-events/{id}/replay"),
         ("GET", "/api/admin/alerts"),
         ("POST", "/api/admin/alerts/{id}/acknowledge"),
+        ("GET", "/api/admin/analytics/dashboard"),
+        ("GET", "/api/admin/analytics/calls"),
+        ("GET", "/api/admin/analytics/history"),
+        ("GET", "/api/admin/analytics/flows"),
+        ("GET", "/api/admin/analytics/agents"),
+        ("GET", "/api/admin/analytics/delivery"),
+        ("GET", "/api/admin/analytics/exports/{id}"),
+        ("POST", "/api/admin/figures/rebuild"),
+        ("GET", "/api/admin/figures/rebuild"),
     ];
     let mut events: Vec<_> = other
         .iter()

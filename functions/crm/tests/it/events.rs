@@ -63,6 +63,10 @@ async fn every_example_event_of_this_package_is_answered_with_success() {
         ("raw-events.replay", ADMIN, 202),
         ("alerts.list", ADMIN, 200),
         ("alerts.acknowledge", ADMIN, 200),
+        ("analytics.dashboard", ADMIN, 200),
+        ("analytics.history", ADMIN, 200),
+        ("analytics.csv", ADMIN, 200),
+        ("reconciliation.rebuild", ADMIN, 202),
         ("directory.erase", ADMIN, 204),
     ] {
         let answer = house.send(&Event::file(name).by(who)).await;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use axum::{Router, extract::State, routing::post};
-use crm::Crm;
+use crm::{Crm, figure_routes::Figures};
 use domain::{
     access::{Caller, Role},
     call::{Call, CallOrigin, CallProgress, CallReport, CallState, ExotelCall, ReportSource},
@@ -24,8 +24,8 @@ use services::{inbound::WebhookQueue, raw_events::RawEvents};
 use table::Table;
 
 use crate::{
-    alerts_bin, call_log, directory_bin, exotel_status, my_call_number, raw_events, recording_link, sms_log,
-    timeline,
+    alerts_bin, analytics, call_log, directory_bin, exotel_status, my_call_number, raw_events,
+    reconciliation, recording_link, sms_log, timeline,
 };
 
 pub(crate) const JWT_SECRET: &str = "a secret of thirty-two characters";
@@ -37,6 +37,7 @@ pub(crate) struct House {
     pub(crate) queued: Arc<Mutex<Vec<String>>>,
     crm: Crm,
     events: RawEvents,
+    figures: Figures,
 }
 
 /// What a function answered.
@@ -79,6 +80,8 @@ impl House {
                 ("TABLE_NAME", dynamo::TABLE_NAME),
                 ("JWT_SECRET", JWT_SECRET),
                 ("SIGNING_KEY", "another secret of thirty-two characters"),
+                ("EXPORTS_BUCKET", "files"),
+                ("EXPORTS_QUEUE_URL", "https://sqs.example.com/exports"),
             ]);
             let endpoint = endpoint.to_owned();
             let settings = Settings::new(move |name| {
@@ -92,7 +95,9 @@ impl House {
             Boot::new(settings, now()).await.unwrap()
         };
         let crm = Crm::from_boot(&boot(dynamo.endpoint_url()).await).unwrap();
-        let queue = WebhookQueue::new(boot(&queue_url).await.aws().clone(), format!("{queue_url}/queue"));
+        let queues = boot(&queue_url).await;
+        let figures = Figures::from_boot(&queues, &crm).unwrap();
+        let queue = WebhookQueue::new(queues.aws().clone(), format!("{queue_url}/queue"));
         let table = Table::new(dynamo.client(), dynamo::TABLE_NAME);
         let house = Self {
             events: RawEvents::new(table.clone(), queue),
@@ -100,6 +105,7 @@ impl House {
             table,
             queued,
             crm,
+            figures,
         };
         house.table.put_lead(&lead("lead-1")).await.unwrap();
         house
@@ -113,6 +119,18 @@ impl House {
         let route = event.0["routeKey"].as_str().unwrap().to_owned();
         let proxy: Origin = "https://recordings.example.com".parse().unwrap();
         let response = match route.rsplit('/').next().unwrap() {
+            _ if route.contains("/api/admin/analytics/") => {
+                answer(&cors, request, async |r| {
+                    Box::pin(analytics::handle(crm, &self.figures, r, now())).await
+                })
+                .await
+            }
+            "rebuild" => {
+                answer(&cors, request, async |r| {
+                    reconciliation::handle(crm, r, now()).await
+                })
+                .await
+            }
             "exotel-status" => {
                 answer(&cors, request, async |r| {
                     exotel_status::handle(crm, r, now()).await
@@ -156,9 +174,15 @@ impl House {
         if status >= 400 {
             assert_eq!(response.headers()["content-type"], "application/problem+json");
         }
+        let csv = response
+            .headers()
+            .get("content-type")
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/csv"));
         let body: &str = response.body();
         let body = if body.is_empty() {
             Value::Null
+        } else if csv {
+            Value::String(body.to_owned())
         } else {
             serde_json::from_str(body).unwrap()
         };

@@ -6,6 +6,7 @@ mod alerts;
 mod bad_input;
 mod directory;
 mod events;
+mod figures;
 mod house;
 mod logs;
 mod operators;
@@ -23,12 +24,14 @@ macro_rules! bin {
 }
 
 bin!(alerts_bin, "../../src/bin/alerts.rs");
+bin!(analytics, "../../src/bin/analytics.rs");
 bin!(click_to_call, "../../src/bin/click-to-call.rs");
 bin!(call_log, "../../src/bin/call-log.rs");
 bin!(directory_bin, "../../src/bin/directory.rs");
 bin!(exotel_status, "../../src/bin/exotel-status.rs");
 bin!(my_call_number, "../../src/bin/my-call-number.rs");
 bin!(raw_events, "../../src/bin/raw-events.rs");
+bin!(reconciliation, "../../src/bin/reconciliation.rs");
 bin!(recording_link, "../../src/bin/recording-link.rs");
 bin!(send_sms, "../../src/bin/send-sms.rs");
 bin!(sms_log, "../../src/bin/sms-log.rs");

@@ -14,6 +14,8 @@ fn launch(program: &str, house: &House) -> Launch {
         .env("AWS_ENDPOINT_URL", house.dynamo.endpoint_url())
         .env("TABLE_NAME", dynamo::TABLE_NAME)
         .env("WEBHOOK_EVENTS_QUEUE_URL", "http://127.0.0.1:9/webhook-events")
+        .env("EXPORTS_BUCKET", "files")
+        .env("EXPORTS_QUEUE_URL", "http://127.0.0.1:9/exports")
         .env("RECORDINGS_BASE_URL", "https://recordings.example.com")
         .env("CORS_ALLOWED_ORIGINS", "https://crm.example.com")
         .env("JWT_SECRET", JWT_SECRET)
@@ -57,6 +59,13 @@ async fn every_function_starts_and_answers_its_example_event() {
         ),
         (env!("CARGO_BIN_EXE_raw-events"), "raw-events.list", ADMIN, 200),
         (env!("CARGO_BIN_EXE_alerts"), "alerts.list", ADMIN, 200),
+        (env!("CARGO_BIN_EXE_analytics"), "analytics.dashboard", ADMIN, 200),
+        (
+            env!("CARGO_BIN_EXE_reconciliation"),
+            "reconciliation.rebuild",
+            ADMIN,
+            202,
+        ),
     ] {
         let function = Function::start(launch(program, &house)).await.unwrap();
         let event = Event::file(event).by_at(who, Timestamp::now());

@@ -5,4 +5,5 @@
 mod aws;
 mod evaluating;
 mod polling;
+mod rolling_up;
 mod sweeping;

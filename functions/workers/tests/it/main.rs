@@ -9,6 +9,11 @@ mod deliver;
 #[path = "../../src/bin/deliver-alert.rs"]
 #[expect(dead_code, reason = "its main is Lambda's")]
 mod deliver_alert;
+#[path = "../../src/bin/export-history.rs"]
+#[expect(dead_code, reason = "its main is Lambda's")]
+mod export_history;
+mod exports;
+mod figures;
 mod given;
 mod project;
 #[path = "../../src/bin/project-events.rs"]
@@ -23,3 +28,4 @@ mod retry;
 #[expect(dead_code, reason = "its main is Lambda's")]
 mod retry_outbound;
 mod running;
+mod s3;

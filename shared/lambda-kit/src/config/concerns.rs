@@ -482,6 +482,36 @@ impl QueueConfig {
     }
 }
 
+impl QueueConfig {
+    /// Histories that become files: `EXPORTS_QUEUE_URL`. Its dead letters are the queue's own doing.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when the queue is not set.
+    pub fn exports_from_env(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            url: settings.required("EXPORTS_QUEUE_URL")?,
+            dead_letter_url: None,
+        })
+    }
+}
+
+/// The bucket of files that histories become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportsConfig {
+    /// Read from `EXPORTS_BUCKET`.
+    pub bucket: String,
+}
+
+impl ExportsConfig {
+    /// # Errors
+    /// [`Error::Missing`] when it is not set.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            bucket: settings.required("EXPORTS_BUCKET")?,
+        })
+    }
+}
+
 /// The product's own EventBridge bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventBusConfig {

@@ -265,6 +265,11 @@ pub const VARIABLES: &[Variable] = &[
         "POLL_CALLS_DLQ_URL",
         "SQS queue of entries of Exotel's call list that cannot be read",
     ),
+    plain(
+        "EXPORTS_QUEUE_URL",
+        "SQS queue of call histories that become files",
+    ),
+    plain("EXPORTS_BUCKET", "S3 bucket of call histories that became files"),
     plain("EVENT_BUS_NAME", "EventBridge bus of the product's own events"),
     plain(
         "SECRET_ARN",

@@ -6,7 +6,8 @@ use domain::{
     alert::Alert,
     call::{Call, CallOrigin, CallState},
     call_record::{CallRecord, Link, RecordReport},
-    ids::{CallLocator, CallSid, SmsLocator},
+    figures::MessageSummary,
+    ids::{CallLocator, CallSid, SmsId, SmsLocator},
     phone::Country,
     sms::Sms,
 };
@@ -53,6 +54,8 @@ pub(super) enum Effect {
     EraseRecord(CallSid),
     /// A record changed in what history and figures show.
     Summarise(Box<Summarised>),
+    /// An SMS changed in what figures count; the revision of its row.
+    SummariseSms(Box<MessageSummary>, i64),
 }
 
 /// A record whose summary is to be written.
@@ -77,6 +80,7 @@ pub(super) enum Key {
     Link(CallSid),
     EraseRecord(CallSid),
     Summary(CallSid),
+    SmsSummary(SmsId),
 }
 
 impl Effect {
@@ -91,6 +95,7 @@ impl Effect {
             Effect::Link { sid, .. } => Key::Link(sid.clone()),
             Effect::EraseRecord(sid) => Key::EraseRecord(sid.clone()),
             Effect::Summarise(summarised) => Key::Summary(summarised.held.record.sid.clone()),
+            Effect::SummariseSms(summary, _) => Key::SmsSummary(summary.id.clone()),
         }
     }
 
@@ -170,6 +175,25 @@ pub(super) fn plan(old: Option<&Record>, new: Option<&Record>, expired: bool, co
         }
     }
     plan
+}
+
+/// What figures count of a changed SMS; `revs` are the revisions of both images. Its lead was erased when the row went:
+/// the message still counts, without its person.
+pub(super) fn of_message(
+    old: Option<&Record>,
+    new: Option<&Record>,
+    revs: (Option<i64>, Option<i64>),
+) -> Option<Effect> {
+    let summary = |record: Option<&Record>| record.and_then(as_sms).map(MessageSummary::of);
+    match (summary(old), summary(new), revs) {
+        (before, Some(after), (_, Some(rev))) if before.as_ref() != Some(&after) => {
+            Some(Effect::SummariseSms(Box::new(after), rev))
+        }
+        (Some(before), None, (Some(rev), _)) if new.is_none() => {
+            Some(Effect::SummariseSms(Box::new(before.without_person()), rev + 1))
+        }
+        _ => None,
+    }
 }
 
 fn as_call(record: &Record) -> Option<&Call> {

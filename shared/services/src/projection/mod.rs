@@ -5,7 +5,8 @@
 //! of what happened before in the same process. Effects are puts and deletes by key, or carry an id of their own, so
 //! that a batch delivered again, or cut otherwise, ends in the same items and the same set of bus events.
 //!
-//! Rollups (spec 5.5) belong here too: further effects of [`plan`], folded per batch before they are written.
+//! Figures are not written here: what they are folded from is, and then the quarters are marked that `roll-up` folds
+//! anew.
 
 mod bus;
 mod effects;
@@ -23,10 +24,10 @@ use domain::{
 use futures_util::{StreamExt, stream};
 use serde_dynamo::Item;
 use sha2::{Digest, Sha256};
-use table::{HeldRecord, Record, Table, TableError};
+use table::{HeldRecord, Record, Table, TableError, figures::revision};
 
 pub use self::bus::{BusError, EventBus};
-use self::effects::{Effect, Key, Summarised, plan};
+use self::effects::{Effect, Key, Summarised, of_message, plan};
 use crate::inbound::{QueueError, Webhook, WebhookMessage, WebhookQueue};
 
 /// Writes at once. A batch of 100 changes then takes tens of round trips' time, and the table is not stormed.
@@ -65,6 +66,13 @@ pub enum ProjectionError {
     /// The event bus did not take an event.
     #[error(transparent)]
     Bus(#[from] BusError),
+}
+
+/// Quarters whose figures are to be folded anew, and the change that says so.
+#[derive(Debug, Default)]
+struct Dirtied {
+    quarters: Vec<Bucket>,
+    token: String,
 }
 
 /// Follows the stream.
@@ -114,8 +122,14 @@ impl Projector {
         let mut news = Vec::new();
         for (at, change) in changes.into_iter().enumerate() {
             let expired = change.expired;
+            let revs = (revision(&change.old), revision(&change.new));
             let planned = match read(change) {
-                Ok((old, new)) => plan(old.as_ref(), new.as_ref(), expired, self.country),
+                Ok((old, new)) => {
+                    let (old, new) = (old.as_ref(), new.as_ref());
+                    let mut planned = plan(old, new, expired, self.country);
+                    planned.effects.extend(of_message(old, new, revs));
+                    planned
+                }
                 Err(source) => {
                     failed = Some(Stopped {
                         at,
@@ -141,12 +155,30 @@ impl Projector {
         let mut done = stream::iter(writes.into_values())
             .map(|(at, effect)| async move { (at, self.carry_out(effect).await) })
             .buffer_unordered(AT_ONCE);
+        // A quarter is marked once for all that changed in it, and behind the summaries that it is folded from.
+        let mut marks: HashMap<Bucket, (usize, String)> = HashMap::new();
         while let Some((at, result)) = done.next().await {
-            if let Err(source) = result {
-                keep_first(&mut failed, Stopped { at, source });
+            match result {
+                Ok(Dirtied { quarters, token }) => {
+                    for bucket in quarters {
+                        let slot = marks.entry(bucket).or_insert((at, token.clone()));
+                        slot.0 = slot.0.min(at);
+                    }
+                }
+                Err(source) => keep_first(&mut failed, Stopped { at, source }),
             }
         }
         drop(done);
+        let mut marked = stream::iter(marks)
+            .map(|(bucket, (at, token))| async move { (at, self.table.mark_dirty(bucket, &token).await) })
+            .buffer_unordered(AT_ONCE);
+        while let Some((at, result)) = marked.next().await {
+            if let Err(error) = result {
+                let source = error.into();
+                keep_first(&mut failed, Stopped { at, source });
+            }
+        }
+        drop(marked);
         // What comes again anyway need not be told twice.
         news.retain(|(at, _)| failed.as_ref().is_none_or(|failed| *at < failed.at));
         if let Err((at, error)) = self.bus.put(&news).await {
@@ -161,7 +193,8 @@ impl Projector {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn carry_out(&self, effect: Effect) -> Result<(), ProjectionError> {
+    /// Does what is to be done; tells which quarters' figures are to be folded anew.
+    async fn carry_out(&self, effect: Effect) -> Result<Dirtied, ProjectionError> {
         match effect {
             Effect::OpenCall(call) => self.table.open_call(&call).await?,
             Effect::CloseCall(call) => self.table.close_call(&call).await?,
@@ -199,27 +232,36 @@ impl Projector {
                     self.table.delete_raw_event(&event.id()).await?;
                 }
             }
-            Effect::Summarise(summarised) => self.summarise(*summarised).await?,
+            Effect::Summarise(summarised) => return Ok(self.summarise(*summarised).await?),
+            Effect::SummariseSms(summary, rev) => {
+                self.table.put_message_summary(&summary, rev).await?;
+                return Ok(Dirtied {
+                    quarters: vec![Bucket::of(summary.at)],
+                    token: format!("{}/{rev}", summary.id),
+                });
+            }
         }
-        Ok(())
+        Ok(Dirtied::default())
     }
 
     /// Writes a record's summary, takes it from where it no longer belongs, and keeps the list of unsettled calls.
-    async fn summarise(&self, summarised: Summarised) -> Result<(), TableError> {
+    async fn summarise(&self, summarised: Summarised) -> Result<Dirtied, TableError> {
         let HeldRecord { record, rev } = summarised.held;
         let Some(summary) = record.summary() else {
-            return Ok(());
+            return Ok(Dirtied::default());
         };
-        let token = format!("{}#{rev}", record.sid);
+        let mut dirtied = Dirtied {
+            quarters: vec![Bucket::of(summary.at)],
+            token: format!("{}/{rev}", record.sid),
+        };
         for at in summarised.moved_from {
             if at != summary.at {
+                dirtied.quarters.push(Bucket::of(at));
                 self.table.delete_call_summary(at, &record.sid).await?;
                 self.table.strike_unsettled(at, &record.sid).await?;
-                self.table.mark_dirty(Bucket::of(at), &token).await?;
             }
         }
         self.table.put_call_summary(&summary, rev).await?;
-        self.table.mark_dirty(Bucket::of(summary.at), &token).await?;
         if summary.direction == Some(Direction::Inbound)
             && let Some(caller) = summary.customer.as_ref().and_then(Party::phone)
         {
@@ -230,10 +272,11 @@ impl Projector {
             }
         }
         match summarised.unsettled {
-            Some(true) => self.table.note_unsettled(summary.at, &record.sid).await,
-            Some(false) => self.table.strike_unsettled(summary.at, &record.sid).await,
-            None => Ok(()),
+            Some(true) => self.table.note_unsettled(summary.at, &record.sid).await?,
+            Some(false) => self.table.strike_unsettled(summary.at, &record.sid).await?,
+            None => {}
         }
+        Ok(dirtied)
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's own values")]
 
 mod alerts;
+mod analytics;
 mod database;
 mod evaluation;
 mod exotel_model;
