@@ -36,6 +36,8 @@ const STALE_AT_LEAST: SignedDuration = SignedDuration::from_mins(5);
 const LONGEST_PUSH_INTERVAL: SignedDuration = SignedDuration::from_hours(3);
 /// Exotel's words have under 30 characters.
 const LONGEST_WORD: usize = 40;
+/// More proposals than this are no proposal.
+const MOST_ALTERNATES: usize = 5;
 /// Names that people give to ExoPhones; the rest of a longer one says nothing.
 const LONGEST_NAME: usize = 40;
 
@@ -149,9 +151,9 @@ pub struct SideSaid {
     /// When Exotel measured it (`last_check_time`).
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub measured_at: Option<Timestamp>,
-    /// The ExoPhone that Exotel proposes meanwhile (`alternate_exophone`), as it writes it: a sid or a number.
-    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
-    pub alternate: Option<String>,
+    /// The ExoPhones that Exotel proposes meanwhile (`alternate_exophone`), as it writes them: sids or numbers.
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+    pub alternates: Vec<String>,
 }
 
 impl SideSaid {
@@ -160,8 +162,15 @@ impl SideSaid {
         Self {
             status,
             measured_at: None,
-            alternate: None,
+            alternates: Vec::new(),
         }
+    }
+
+    /// The same with Exotel's proposals, of which a few are kept.
+    pub fn with_alternates(mut self, alternates: impl IntoIterator<Item = String>) -> Self {
+        let kept = alternates.into_iter().take(MOST_ALTERNATES);
+        self.alternates = kept.map(|text| short(&text, LONGEST_WORD)).collect();
+        self
     }
 }
 
@@ -208,7 +217,7 @@ impl Side {
             });
             return;
         };
-        let rank = |side: &SideSaid, by| (side.status.clone(), side.alternate.is_some(), by);
+        let rank = |side: &SideSaid, by| (side.status.clone(), side.alternates.clone(), by);
         if at < old.at || (at == old.at && rank(&said, by) <= rank(&old.said, old.by)) {
             return;
         }
@@ -352,6 +361,17 @@ pub struct Listing {
     pub next_page: Option<u32>,
 }
 
+/// Whom a run asks about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Turn {
+    /// Those that every run asks about.
+    pub urgent: Vec<ExoPhoneSid>,
+    /// Those whose turn it is.
+    pub others: Vec<ExoPhoneSid>,
+    /// How many runs it takes to ask about every ExoPhone.
+    pub rounds: usize,
+}
+
 /// The health of the account's ExoPhones.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Health {
@@ -373,6 +393,8 @@ pub struct Health {
     pub position: Option<ExoPhoneSid>,
     /// Since when an alert is open because the health of some is unknown.
     pub unknown_alerted_at: Option<Timestamp>,
+    /// Since when an alert is open because nothing is heard any more.
+    pub silence_alerted_at: Option<Timestamp>,
     /// Since when nothing is unknown.
     pub all_known_since: Option<Timestamp>,
     /// Every ExoPhone that we know of.
@@ -549,26 +571,32 @@ impl Health {
 
     /// The ExoPhones to ask about in a run that may ask `budget` times: `first` and the affected ones (half of the
     /// budget at most), then the others, from where the last run stopped.
-    pub fn to_ask(&self, first: &[ExoPhoneSid], budget: usize) -> Vec<ExoPhoneSid> {
+    pub fn turn(&self, first: Option<&ExoPhoneSid>, budget: usize) -> Turn {
         let voiced = |sid: &&ExoPhoneSid| self.phones.get(*sid).is_some_and(ExoPhone::has_voice);
         let affected = self.phones.iter().filter(|(_, phone)| phone.is_affected());
-        let mut chosen: Vec<ExoPhoneSid> = Vec::new();
-        let urgent = first.iter().chain(affected.map(|(sid, _)| sid)).filter(voiced);
-        for sid in urgent {
-            if chosen.len() < budget.div_ceil(2) && !chosen.contains(sid) {
-                chosen.push(sid.clone());
+        let mut urgent: Vec<ExoPhoneSid> = Vec::new();
+        for sid in first
+            .into_iter()
+            .chain(affected.map(|(sid, _)| sid))
+            .filter(voiced)
+        {
+            if urgent.len() < budget.div_ceil(2) && !urgent.contains(sid) {
+                urgent.push(sid.clone());
             }
         }
-        let taken: std::collections::BTreeSet<ExoPhoneSid> = chosen.iter().cloned().collect();
         let behind = |sid: &&ExoPhoneSid| self.position.as_ref().is_none_or(|position| *sid > position);
         let (later, sooner): (Vec<_>, Vec<_>) = self.phones.keys().filter(voiced).partition(behind);
+        let all = later.len() + sooner.len();
         let rest = later
             .into_iter()
             .chain(sooner)
-            .filter(|sid| !taken.contains(*sid));
-        let room = budget.saturating_sub(chosen.len());
-        chosen.extend(rest.take(room).cloned());
-        chosen
+            .filter(|sid| !urgent.contains(*sid));
+        let room = budget.saturating_sub(urgent.len());
+        Turn {
+            rounds: (all - urgent.len()).div_ceil(room.max(1)).max(1),
+            others: rest.take(room).cloned().collect(),
+            urgent,
+        }
     }
 
     /// How long a status stays good when every ExoPhone is asked about once in `rounds` runs, `interval` apart.

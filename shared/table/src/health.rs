@@ -34,20 +34,14 @@ const MOST_UNPACKED: usize = 16 * 1024 * 1024;
 /// Checks that one page looks through, whether they speak of the ExoPhone or not: about eight hours.
 const LOOKED_THROUGH: usize = 500;
 
+/// How often a change meets another writer before we call the state contended: two write it, seconds apart.
+const CHANGE_TRIES: usize = 8;
+
 const REV: &str = "rev";
 const PHONES: &str = "phones";
 const SAID: &str = "said";
 /// DEFLATE of the JSON that would stand in the attribute of another name.
 const PACKED: &str = "packed";
-
-/// The state as it was read, with its revision.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KeptHealth {
-    /// The state; empty when nothing was kept yet.
-    pub health: Health,
-    /// Its revision; 0 when nothing was kept yet.
-    pub rev: i64,
-}
 
 /// The state as its item holds it, besides the ExoPhones.
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,6 +65,8 @@ struct HealthRow {
     position: Option<ExoPhoneSid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unknown_alerted_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    silence_alerted_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     all_known_since: Option<Timestamp>,
 }
@@ -167,10 +163,33 @@ impl Table {
     ///
     /// # Errors
     /// [`TableError`].
-    pub async fn exophone_health(&self) -> Result<KeptHealth, TableError> {
+    pub async fn exophone_health(&self) -> Result<Health, TableError> {
+        Ok(self.held_health().await?.0)
+    }
+
+    /// Changes the health of the account's ExoPhones: reads it, lets `change` change it, and writes it if nobody else
+    /// has meanwhile; else again, with what the other wrote. Gives the state as it then is. `change` must be safe to
+    /// do twice: a write whose answer was lost is done again.
+    ///
+    /// # Errors
+    /// [`TableError`]; changing again is always safe.
+    pub async fn change_exophone_health(&self, change: impl Fn(&mut Health)) -> Result<Health, TableError> {
+        for _ in 0..CHANGE_TRIES {
+            let (before, rev) = self.held_health().await?;
+            let mut after = before.clone();
+            change(&mut after);
+            if after == before || self.write_health(&after, rev).await? {
+                return Ok(after);
+            }
+        }
+        Err(TableError::contended())
+    }
+
+    /// The state and its revision; 0 when nothing was kept yet.
+    async fn held_health(&self) -> Result<(Health, i64), TableError> {
         let key = keys::exophones();
         let Some(mut item) = self.get(&key).await? else {
-            return Ok(KeptHealth::default());
+            return Ok((Health::default(), 0));
         };
         let phones: BTreeMap<ExoPhoneSid, ExoPhone> = taken_out(&mut item, PHONES, &key)?;
         let row: HealthRow = item::body(item.into(), &key)?;
@@ -184,17 +203,15 @@ impl Table {
             listing: row.listing,
             position: row.position,
             unknown_alerted_at: row.unknown_alerted_at,
+            silence_alerted_at: row.silence_alerted_at,
             all_known_since: row.all_known_since,
             phones,
         };
-        Ok(KeptHealth { health, rev: row.rev })
+        Ok((health, row.rev))
     }
 
     /// Writes the state, if nobody has since it was read at revision `rev`. False when somebody has.
-    ///
-    /// # Errors
-    /// [`TableError`]; it may have been written.
-    pub async fn put_exophone_health(&self, health: &Health, rev: i64) -> Result<bool, TableError> {
+    async fn write_health(&self, health: &Health, rev: i64) -> Result<bool, TableError> {
         let row = HealthRow {
             rev: rev + 1,
             began_at: health.began_at,
@@ -206,6 +223,7 @@ impl Table {
             listing: health.listing.clone(),
             position: health.position.clone(),
             unknown_alerted_at: health.unknown_alerted_at,
+            silence_alerted_at: health.silence_alerted_at,
             all_known_since: health.all_known_since,
         };
         let mut item = item::item(Entity::Exophones, &keys::exophones(), None, None, &row)?;

@@ -27,7 +27,6 @@ pub use calls::Create;
 pub use directory::{Erased, LeadScope, Put};
 pub use error::TableError;
 pub use events::{EventOwner, RawEvent};
-pub use health::KeptHealth;
 pub use placed::{Claim, Recorded};
 pub use record::Record;
 pub use store::{Page, Table};

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{ExoPhone, Health, whole_millis};
 use crate::{
-    alert::{EXOPHONE_AFFECTED, EXOPHONES_UNKNOWN, Measure, Observation, Rule},
+    alert::{EXOPHONE_AFFECTED, EXOPHONES_UNKNOWN, HEARTBEAT_SILENT, Measure, Observation, Rule},
     ids::{AlertSubject, ExoPhoneSid},
 };
 
@@ -15,6 +15,9 @@ const RECOVERS_SLOWLY_AFTER: SignedDuration = SignedDuration::from_mins(15);
 /// How soon is soon.
 const FLAPS_WITHIN: SignedDuration = SignedDuration::from_mins(30);
 
+/// What was heard so lately is heard.
+const HEARD_WITHIN_MINUTES: u32 = 3;
+
 /// What an alert is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
@@ -22,6 +25,8 @@ pub enum Subject {
     ExoPhone(ExoPhoneSid),
     /// All ExoPhones whose health is unknown: one alert, since one cause as a rule makes many unknown.
     Unknown,
+    /// Nothing is heard of any ExoPhone.
+    Silence,
 }
 
 /// An alert that has to be raised or to recover.
@@ -29,7 +34,7 @@ pub enum Subject {
 pub struct Due {
     /// What it is about.
     pub subject: Subject,
-    /// What is to be observed: 0 lets it recover.
+    /// What is to be observed.
     pub value: Measure,
 }
 
@@ -39,6 +44,7 @@ impl Due {
         match self.subject {
             Subject::ExoPhone(_) => &EXOPHONE_AFFECTED,
             Subject::Unknown => &EXOPHONES_UNKNOWN,
+            Subject::Silence => &HEARTBEAT_SILENT,
         }
     }
 
@@ -46,7 +52,7 @@ impl Due {
     pub fn alert_subject(&self) -> AlertSubject {
         match &self.subject {
             Subject::ExoPhone(sid) => AlertSubject::exophone(sid),
-            Subject::Unknown => AlertSubject::account(),
+            Subject::Unknown | Subject::Silence => AlertSubject::account(),
         }
     }
 
@@ -57,7 +63,7 @@ impl Due {
 
     /// Whether something is wrong, not over.
     pub fn raises(&self) -> bool {
-        self.value != Measure::whole(0)
+        self.rule().is_breached(self.value)
     }
 }
 
@@ -119,16 +125,29 @@ impl Health {
                 });
             }
         }
+        let silent = self.silent_minutes(now).unwrap_or(0);
         let unknown = self.unknown_level();
         let known_long = |since| now.duration_since(since) >= RECOVERS_AFTER;
         let changes = match self.unknown_alerted_at {
-            None => unknown > 0,
+            // Where nothing is heard at all, everything is unknown after a while: that is the other alert.
+            None => unknown > 0 && silent < HEARD_WITHIN_MINUTES,
             Some(_) => unknown == 0 && self.all_known_since.is_some_and(known_long),
         };
         if changes {
             due.push(Due {
                 subject: Subject::Unknown,
                 value: Measure::whole(unknown),
+            });
+        }
+        let silent = Measure::whole(i64::from(silent));
+        let changes = match self.silence_alerted_at {
+            None => HEARTBEAT_SILENT.is_breached(silent),
+            Some(_) => HEARTBEAT_SILENT.is_recovered(silent),
+        };
+        if changes {
+            due.push(Due {
+                subject: Subject::Silence,
+                value: silent,
             });
         }
         due
@@ -171,6 +190,7 @@ impl Health {
                 self.unknown_alerted_at.get_or_insert(now);
             }
             Subject::Unknown => self.unknown_alerted_at = None,
+            Subject::Silence => self.silence_alerted_at = due.raises().then_some(now),
         }
     }
 }

@@ -51,10 +51,11 @@ impl Health {
                 return (number, Choice::Preferred);
             }
         }
-        let proposed = own.said.alternate.as_deref();
-        let proposed = proposed.and_then(|text| self.phone_named(text)).filter(healthy);
-        if let Some(number) = proposed.and_then(other) {
-            return (number, Choice::Proposed);
+        for proposed in &own.said.alternates {
+            let found = self.phone_named(proposed).filter(healthy);
+            if let Some(number) = found.and_then(other) {
+                return (number, Choice::Proposed);
+            }
         }
         // Of the others, only those that are listed as taking calls; first those that can be called back.
         let others = || {

@@ -237,7 +237,13 @@ fn what_left_the_account_is_dropped_once_its_alert_is_closed() {
     health.hear_push(&push(130, "PAYLOAD_TOO_LARGE", &[]), at(130));
     health.age(at(99_999));
     assert_eq!(health.unknown(), 0);
-    assert!(health.to_ask(&[], 10).is_empty());
+    assert_eq!(
+        health.turn(None, 10),
+        Turn {
+            rounds: 1,
+            ..Turn::default()
+        }
+    );
 }
 
 #[test]
@@ -283,16 +289,19 @@ fn every_exophone_gets_its_turn_and_the_affected_ones_come_first() {
     health.hear_answer(&phone(7), &said("active", "major_outage"), at(0));
     let mut asked = BTreeMap::new();
     for _ in 0..3 {
-        let turn = health.to_ask(&[phone(2)], 5);
-        assert_eq!((turn.len(), &turn[..2]), (5, &[phone(2), phone(7)][..]));
-        for sid in &turn {
-            *asked.entry(sid.clone()).or_insert(0) += 1;
+        let turn = health.turn(Some(&phone(2)), 5);
+        assert_eq!(turn.urgent, [phone(2), phone(7)]);
+        assert_eq!((turn.others.len(), turn.rounds), (3, 3));
+        health.position = turn.others.last().cloned();
+        for sid in turn.urgent.into_iter().chain(turn.others) {
+            *asked.entry(sid).or_insert(0) += 1;
         }
-        health.position = turn.last().cloned();
     }
     assert_eq!(asked.len(), 10);
-    let all = health.to_ask(&[], 100);
-    assert_eq!(all.len(), 10);
+    let all = health.turn(None, 100);
+    assert_eq!((all.urgent.len(), all.others.len(), all.rounds), (1, 9, 1));
+    let none = health.turn(None, 0);
+    assert_eq!((none.urgent.len(), none.others.len()), (0, 0));
 }
 
 #[test]
@@ -336,29 +345,45 @@ fn an_alert_is_raised_at_once_and_recovers_once_after_two_quiet_minutes() {
 #[test]
 fn unknown_health_raises_one_alert_for_all_and_is_no_recovery() {
     let mut health = account(3);
-    health.set_rotation(1, SignedDuration::from_mins(1));
+    let about = |due: Vec<Due>| {
+        due.iter()
+            .map(|due| (due.rule().id, due.raises()))
+            .collect::<Vec<_>>()
+    };
+    let settle = |health: &mut Health, secs| {
+        health.age(at(secs));
+        let due = health.due(at(secs));
+        due.iter().for_each(|due| health.alerted(due, at(secs)));
+        about(due)
+    };
     health.hear_push(&push(0, "WARNING", &[0]), at(0));
-    assert_eq!(
-        settle(&mut health, 0),
-        [(AlertSubject::exophone(&phone(0)), true)]
-    );
-    // Nobody speaks any more.
-    assert_eq!(settle(&mut health, 400), [(AlertSubject::account(), true)]);
-    assert_eq!(settle(&mut health, 460), []);
-    for minute in 8..10 {
+    assert_eq!(settle(&mut health, 0), [("exophone-affected", true)]);
+    health.hear_push(&push(60, "PAYLOAD_TOO_LARGE", &[]), at(60));
+    assert_eq!(settle(&mut health, 60), [("exophones-unknown", true)]);
+    health.hear_answer(&phone(0), &said("active", "sleepy"), at(100));
+    for minute in 2..4 {
         health.hear_push(&push(minute * 60, "OK", &[]), at(minute * 60));
         assert_eq!(settle(&mut health, minute * 60), []);
     }
-    health.hear_push(&push(600, "OK", &[]), at(600));
+    health.hear_push(&push(240, "OK", &[]), at(240));
     assert_eq!(
-        settle(&mut health, 600),
-        [
-            (AlertSubject::exophone(&phone(0)), false),
-            (AlertSubject::account(), false)
-        ]
+        settle(&mut health, 240),
+        [("exophone-affected", false), ("exophones-unknown", false)]
     );
-    health.hear_push(&push(660, "PAYLOAD_TOO_LARGE", &[]), at(660));
-    assert_eq!(settle(&mut health, 660), [(AlertSubject::account(), true)]);
+}
+
+#[test]
+fn silence_is_another_alert_and_the_only_one() {
+    let mut health = account(3);
+    health.set_rotation(1, SignedDuration::from_mins(1));
+    health.hear_push(&push(0, "OK", &[]), at(0));
+    assert_eq!(settle(&mut health, 310), []);
+    assert_eq!(health.unknown(), 3);
+    assert_eq!(settle(&mut health, 360), [(AlertSubject::account(), true)]);
+    assert!(health.silence_alerted_at.is_some() && health.unknown_alerted_at.is_none());
+    assert_eq!(settle(&mut health, 420), []);
+    health.hear_push(&push(480, "OK", &[]), at(480));
+    assert_eq!(settle(&mut health, 480), [(AlertSubject::account(), false)]);
 }
 
 #[test]
@@ -405,12 +430,12 @@ fn a_healthy_alternate_takes_the_place_of_an_affected_caller_id() {
         "it can also be called back"
     );
     for (secs, proposed) in [(30, "08045550101"), (32, "+918045550101")] {
-        out.outgoing.as_mut().unwrap().alternate = Some(proposed.to_owned());
+        out.outgoing.as_mut().unwrap().alternates = vec!["junk".to_owned(), proposed.to_owned()];
         health.hear_answer(&phone(0), &out, at(secs));
         assert_eq!(choose(&health, &[0]), (number(1), Choice::Proposed));
         health.hear_answer(&phone(0), &said("active", "active"), at(secs + 1));
     }
-    out.outgoing.as_mut().unwrap().alternate = Some("09999999999".to_owned());
+    out.outgoing.as_mut().unwrap().alternates = vec!["09999999999".to_owned()];
     health.hear_answer(&phone(0), &out, at(40));
     assert_eq!(
         choose(&health, &[]),

@@ -21,7 +21,7 @@ fn said(incoming: &str) -> Said {
         Some(SideSaid {
             status: Status::from_exotel(Some(word)),
             measured_at: Some(at(-20_000)),
-            alternate: (word == "major_outage").then(|| "08045550199".to_owned()),
+            alternates: vec!["08045550199".to_owned(); usize::from(word == "major_outage")],
         })
     };
     Said {
@@ -83,16 +83,15 @@ pub(crate) fn poll(millis: i64, n: usize) -> HealthCheck {
 #[tokio::test]
 async fn the_state_of_all_exophones_is_one_item_and_costs_one_read() {
     let (dynamo, table) = table().await;
-    let empty = table.exophone_health().await.unwrap();
-    assert_eq!((empty.rev, &empty.health), (0, &Health::default()));
+    assert_eq!(table.exophone_health().await.unwrap(), Health::default());
     for (phones, most_units) in [(3, 1.0), (60, 4.0), (1_500, 20.0), (MOST_EXOPHONES, 100.0)] {
         let health = health(phones);
-        let rev = table.exophone_health().await.unwrap().rev;
-        assert!(table.put_exophone_health(&health, rev).await.unwrap());
+        let written = table.change_exophone_health(|kept| *kept = health.clone()).await;
+        assert!(written.unwrap() == health);
         dynamo.meter().take();
         let kept = table.exophone_health().await.unwrap();
         let cost = dynamo.meter().take();
-        assert!(kept.health == health, "{phones} ExoPhones come back as they were");
+        assert!(kept == health, "{phones} ExoPhones come back as they were");
         assert!(
             cost.read_units <= most_units,
             "{phones} ExoPhones: {}",
@@ -102,15 +101,45 @@ async fn the_state_of_all_exophones_is_one_item_and_costs_one_read() {
 }
 
 #[tokio::test]
-async fn whoever_read_an_older_state_has_to_read_again() {
-    let (_dynamo, table) = table().await;
-    let health = health(3);
-    assert!(!table.put_exophone_health(&health, 7).await.unwrap());
-    assert!(table.put_exophone_health(&health, 0).await.unwrap());
-    assert!(!table.put_exophone_health(&health, 0).await.unwrap());
-    let kept = table.exophone_health().await.unwrap();
-    assert!(table.put_exophone_health(&health, kept.rev).await.unwrap());
-    assert!(!table.put_exophone_health(&health, kept.rev).await.unwrap());
+async fn a_push_and_an_answer_at_once_do_not_lose_each_others_news() {
+    let (dynamo, table) = table().await;
+    table
+        .change_exophone_health(|kept| *kept = health(3))
+        .await
+        .unwrap();
+    let lists = Listed {
+        outgoing_affected: vec![sid(2)],
+        ..Listed::default()
+    };
+    let push = Push::new(at(5_000), AccountStatus::Critical, lists);
+    let heard = |n: usize| {
+        let table = table.clone();
+        async move {
+            table
+                .change_exophone_health(|health| health.hear_answer(&sid(n), &said("active"), at(4_000)))
+                .await
+        }
+    };
+    let (pushed, first, second) = tokio::join!(
+        table.change_exophone_health(|health| health.hear_push(&push, at(5_000))),
+        heard(0),
+        heard(1),
+    );
+    assert!(pushed.is_ok() && first.is_ok() && second.is_ok());
+    let health = table.exophone_health().await.unwrap();
+    let of = |n: usize| {
+        (
+            health.phones[&sid(n)].is_affected(),
+            health.phones[&sid(n)].incoming.as_ref().unwrap().at,
+        )
+    };
+    assert_eq!(
+        [of(0), of(1), of(2)],
+        [(false, at(4_000)), (false, at(4_000)), (true, at(5_000))]
+    );
+    dynamo.meter().take();
+    let same = table.change_exophone_health(|_| ()).await.unwrap();
+    assert_eq!((same, dynamo.meter().take().write_units), (health, 0.0));
 }
 
 #[tokio::test]

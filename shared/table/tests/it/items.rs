@@ -64,7 +64,10 @@ async fn every_kind_of_item_looks_like_this() {
     table.raise_alert(&alert).await.unwrap();
 
     let health = crate::health::health(2);
-    table.put_exophone_health(&health, 0).await.unwrap();
+    table
+        .change_exophone_health(|kept| *kept = health.clone())
+        .await
+        .unwrap();
     table.put_health_check(&crate::health::push(3_000)).await.unwrap();
 
     let answer = dynamo
