@@ -12,6 +12,8 @@ pub mod directory;
 mod error;
 #[cfg(feature = "figures")]
 pub mod figures;
+#[cfg(any(feature = "inbound", feature = "outbound"))]
+pub mod health;
 #[cfg(feature = "inbound")]
 pub mod inbound;
 pub mod logs;

@@ -24,7 +24,7 @@ const SHOWN_BYTES: usize = 16 * 1024;
 pub struct RawEventView {
     /// Names it, for replaying.
     pub id: String,
-    /// `call` or `sms`.
+    /// `call`, `sms` or `heartbeat`.
     pub purpose: String,
     /// The lead whose call or SMS it is about, when known.
     pub lead_id: Option<LeadId>,
@@ -56,6 +56,8 @@ impl RawEventView {
         let text = |text: &str| if masked { mask(text) } else { text.to_owned() };
         let body = text(&String::from_utf8_lossy(shown));
         let (lead_id, call_id, sms_id, sid) = match event.owner {
+            // About the account, not about a sid.
+            EventOwner::Sid(_) if event.purpose == "heartbeat" => (None, None, None, None),
             EventOwner::Call(call) => (Some(call.lead_id), Some(call.id), None, None),
             EventOwner::Sms(sms) => (Some(sms.lead_id), None, Some(sms.id), None),
             EventOwner::Sid(sid) => (None, None, None, Some(sid)),

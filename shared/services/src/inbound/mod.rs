@@ -24,6 +24,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use table::{EventOwner, RawEvent, Recorded, Table, TableError};
 
+use crate::health::{self, Monitor};
+
 #[cfg(feature = "projection")]
 pub(crate) use self::reading::record_report;
 pub use self::{
@@ -42,6 +44,8 @@ pub const LONGEST_BODY: usize = 64 * 1024;
 /// A longer content type or query string says nothing about a call any more; what is beyond is not kept.
 const LONGEST_HEADER: usize = 8 * 1024;
 
+/// A HeartBeat needs several reads and writes one after the other.
+const HEARTBEAT_OPERATION: Duration = Duration::from_millis(2500);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
 /// Limits of one attempt and of one operation.
@@ -78,15 +82,18 @@ pub enum Webhook {
     Sms,
     /// Calls in the middle of a flow, from Passthru applets.
     Passthru,
+    /// The HeartBeat: health of all ExoPhones.
+    Heartbeat,
 }
 
 impl Webhook {
-    /// The word in URLs and items: `call`, `sms` or `passthru`.
+    /// The word in URLs and items: `call`, `sms`, `passthru` or `heartbeat`.
     pub fn as_str(self) -> &'static str {
         match self {
             Webhook::Call => "call",
             Webhook::Sms => "sms",
             Webhook::Passthru => "passthru",
+            Webhook::Heartbeat => "heartbeat",
         }
     }
 
@@ -95,6 +102,17 @@ impl Webhook {
         match self {
             Webhook::Call | Webhook::Passthru => text.parse().ok().map(Locator::Call),
             Webhook::Sms => text.parse().ok().map(Locator::Sms),
+            // It is about no row.
+            Webhook::Heartbeat => None,
+        }
+    }
+
+    /// The longest body that is taken in, in bytes. A HeartBeat may name every ExoPhone of the account; what is too
+    /// long to keep is known to be that, and what is longer than this Lambda does not take.
+    pub fn longest_body(self) -> usize {
+        match self {
+            Webhook::Call | Webhook::Sms | Webhook::Passthru => LONGEST_BODY,
+            Webhook::Heartbeat => 6 * 1024 * 1024,
         }
     }
 }
@@ -107,6 +125,7 @@ impl FromStr for Webhook {
             "call" => Ok(Webhook::Call),
             "sms" => Ok(Webhook::Sms),
             "passthru" => Ok(Webhook::Passthru),
+            "heartbeat" => Ok(Webhook::Heartbeat),
             _ => Err(()),
         }
     }
@@ -141,7 +160,7 @@ pub struct Delivery<'a> {
     pub content_type: Option<&'a str>,
     /// Its query string, without the `?`.
     pub query: Option<&'a str>,
-    /// Its body, at most [`LONGEST_BODY`] bytes.
+    /// Its body, at most [`Webhook::longest_body`] bytes.
     pub body: &'a [u8],
     /// Our own secrets that could stand in it (webhook token, API key and token): removed from what is kept.
     pub credentials: &'a [SecretString],
@@ -178,7 +197,7 @@ impl Inbox {
     /// is there. `queue_url` is the URL of `webhook-events`.
     pub fn connect(webhook: Webhook, aws: &SdkConfig, table_name: &str, queue_url: &str) -> Self {
         let patience = match webhook {
-            Webhook::Call | Webhook::Sms => CALLBACK,
+            Webhook::Call | Webhook::Sms | Webhook::Heartbeat => CALLBACK,
             Webhook::Passthru => CALLER_WAITS,
         };
         let within = |attempt: Duration, operation: Duration| {
@@ -208,6 +227,9 @@ impl Inbox {
     /// An event of a capability URL is applied to the row that the capability names and to no other, whatever sid it
     /// carries; one whose sid contradicts the row's is kept and changes nothing.
     pub async fn receive(&self, delivery: Delivery<'_>, now: Timestamp) -> Receipt {
+        if delivery.webhook == Webhook::Heartbeat {
+            return self.receive_heartbeat(&delivery, now).await;
+        }
         let mut event = clean(&delivery, now);
         let reading = read_event(delivery.webhook, &event);
         if let Some(why) = &reading.unreadable {
@@ -233,6 +255,28 @@ impl Inbox {
             }
             Err(error) => self.settle(event, Err(error), Ok(false)).await,
         }
+    }
+
+    /// Keeps a HeartBeat and takes it in, side by side.
+    async fn receive_heartbeat(&self, delivery: &Delivery<'_>, now: Timestamp) -> Receipt {
+        let too_long = delivery.body.len() > health::LONGEST_HEARTBEAT;
+        let cut = too_long.then(|| health::cut(delivery.body));
+        let delivery = Delivery {
+            locator: None,
+            body: cut.as_deref().unwrap_or(delivery.body),
+            ..*delivery
+        };
+        let mut event = clean(&delivery, now);
+        event.owner = EventOwner::Sid(health::HEARTBEAT_OWNER.to_owned());
+        event.handled = Some(true);
+        let took_in = async {
+            // A table that is slow must not cost the answer: then the queue has it.
+            let applied =
+                tokio::time::timeout(HEARTBEAT_OPERATION, apply_heartbeat(&self.table, &event)).await;
+            applied.unwrap_or(Err(TableError::Unavailable { source: None }))
+        };
+        let (kept, applied) = tokio::join!(self.table.put_raw_event(&event), took_in);
+        self.settle(event, kept, applied).await
     }
 
     /// What became of both writes decides the answer; what failed goes to the queue, which does both again.
@@ -335,6 +379,9 @@ fn log(event: &RawEvent, handled: bool) {
         EventOwner::Sms(sms) => {
             tracing::info!(sms.id = %sms.id, event.hash = %hash, handled, "kept an event of an SMS")
         }
+        EventOwner::Sid(_) if event.purpose == Webhook::Heartbeat.as_str() => {
+            tracing::info!(event.hash = %hash, handled, "kept a HeartBeat")
+        }
         EventOwner::Sid(_) => {
             tracing::info!(event.hash = %hash, handled, "kept an event of a sid that no row has")
         }
@@ -374,12 +421,30 @@ async fn find_row(
             Ok(sid) => table.sms_by_sid(&sid).await?.map(Locator::Sms),
             Err(_) => None,
         },
+        Webhook::Heartbeat => None,
     })
 }
 
 /// Whether an event that is about no row of ours is dealt with by being kept.
 fn without_row(report: Option<&Report>) -> bool {
     matches!(report, Some(Report::Passthru))
+}
+
+/// Takes a HeartBeat in; tells whether it could be read.
+async fn apply_heartbeat(table: &Table, event: &RawEvent) -> Result<bool, TableError> {
+    let push = match health::read_push(&event.body, event.received_at) {
+        Ok(push) => push,
+        Err(why) => {
+            let why = exotel::mask_numbers(&why.to_string());
+            tracing::warn!(event.hash = %event.hash, "kept a HeartBeat that cannot be read: {why}");
+            return Ok(false);
+        }
+    };
+    let monitor = Monitor::new(table.clone());
+    monitor
+        .receive_push(&push, event.received_at, &event.hash)
+        .await?;
+    Ok(true)
 }
 
 /// Applies a report to its row; tells whether that row exists and takes reports. Nothing to report is not handled.

@@ -3,7 +3,8 @@
 use aws_types::SdkConfig;
 use table::{EventOwner, RawEvent, Table, TableError, events::RawEventId};
 
-use super::{Locator, Webhook, WebhookMessage, apply, find_row, read_event, without_row};
+use super::{Locator, Webhook, WebhookMessage, apply, apply_heartbeat, find_row, read_event, without_row};
+use crate::health::HEARTBEAT_OWNER;
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +77,9 @@ impl Replay {
         mut event: RawEvent,
         kept_as: Option<RawEventId>,
     ) -> Result<Replayed, TableError> {
+        if webhook == Webhook::Heartbeat {
+            return self.apply_heartbeat(event, kept_as).await;
+        }
         let reading = read_event(webhook, &event);
         let row = find_row(&self.table, webhook, named, &reading).await?;
         let handled = match &row {
@@ -104,10 +108,36 @@ impl Replay {
                 }
             }
         }
-        Ok(if handled {
+        Ok(Replayed::of(handled))
+    }
+
+    /// Takes a HeartBeat in as of the moment at which it came: what is newer stays.
+    async fn apply_heartbeat(
+        &self,
+        mut event: RawEvent,
+        kept_as: Option<RawEventId>,
+    ) -> Result<Replayed, TableError> {
+        let handled = Box::pin(apply_heartbeat(&self.table, &event)).await?;
+        match kept_as {
+            Some(id) => {
+                self.table.mark_raw_event(&id, handled).await?;
+            }
+            None => {
+                event.owner = EventOwner::Sid(HEARTBEAT_OWNER.to_owned());
+                event.handled = Some(handled);
+                self.table.put_raw_event(&event).await?;
+            }
+        }
+        Ok(Replayed::of(handled))
+    }
+}
+
+impl Replayed {
+    fn of(handled: bool) -> Self {
+        if handled {
             Replayed::Handled
         } else {
             Replayed::Unhandled
-        })
+        }
     }
 }
