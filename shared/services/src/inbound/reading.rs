@@ -52,7 +52,7 @@ pub(crate) fn record_report(event: &RawEvent, country: Country) -> Option<Record
             let call = PassthruCall::parse(content_type, &event.body, event.query.as_deref());
             call_records::of_passthru(&call.ok()?, country).ok()?
         }
-        Ok(Webhook::Sms) | Err(()) => return None,
+        Ok(Webhook::Sms | Webhook::Heartbeat) | Err(()) => return None,
     };
     report.said.recording_url = report.said.recording_url.as_deref().and_then(recording_url);
     Some(report)
