@@ -123,9 +123,14 @@ impl Table {
         item.map(|item| Ok(decode::<T>(item)?.row)).transpose()
     }
 
-    /// WAITING → IN_FLIGHT, when the row waits after `attempt - 1` attempts.
-    pub(crate) async fn claim<T: Placed>(&self, key: &Primary, attempt: u32) -> Result<Claim<T>, TableError> {
-        let update = Expression::new()
+    /// WAITING → IN_FLIGHT, when the row waits after `attempt - 1` attempts; `update` changes what else changes.
+    pub(crate) async fn claim<T: Placed>(
+        &self,
+        key: &Primary,
+        attempt: u32,
+        update: Expression,
+    ) -> Result<Claim<T>, TableError> {
+        let update = update
             .set(attr::STATE, T::IN_FLIGHT)
             .set(attr::RANK, T::own_rank(T::IN_FLIGHT))
             .set(attr::ATTEMPT, attempt)

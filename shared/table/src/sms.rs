@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Page, Table, TableError,
     calls::Create,
+    expression::Expression,
     expression::attribute,
     item::{self, Entity},
     keys::{self, Attributes, Primary},
@@ -273,7 +274,9 @@ impl Table {
     /// # Errors
     /// As [`Table::claim_call`].
     pub async fn claim_sms(&self, locator: &SmsLocator, attempt: u32) -> Result<Claim<Sms>, TableError> {
-        let mut claim = self.claim(&keys::sms(locator), attempt).await?;
+        let mut claim = self
+            .claim(&keys::sms(locator), attempt, Expression::new())
+            .await?;
         if let Claim::Claimed(sms) | Claim::NotWaiting(sms) = &mut claim {
             self.read_texts([&mut **sms]).await?;
         }

@@ -175,6 +175,7 @@ impl Outbound {
         self.allow("caller's", &agent_phone)?;
         self.allow("lead's", &click.lead.phone)?;
         self.count(click.caller, click.lead).await?;
+        let caller_id = self.caller_id(&account.caller_id).await;
         let call = Call {
             called_by: Some(click.caller.user_id.clone()),
             called_at: locator.id.created_at(),
@@ -182,7 +183,7 @@ impl Outbound {
             origin: CallOrigin::Exotel(Box::new(ExotelCall {
                 agent_phone,
                 lead_phone: click.lead.phone.clone(),
-                caller_id: account.caller_id.clone(),
+                caller_id,
                 attempt: 0,
                 reason: None,
                 progress: CallProgress::new(CallState::Waiting),

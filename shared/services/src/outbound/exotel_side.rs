@@ -29,7 +29,7 @@ impl Exotel for exotel::Client {
 pub struct Account<E> {
     /// The way there.
     pub exotel: E,
-    /// The ExoPhone that both parties of a call see.
+    /// The ExoPhone that both parties of a call see, unless calls from it do not go through: then an alternate.
     pub caller_id: PhoneNumber,
     /// How messages are sent.
     pub sms: SmsSettings,

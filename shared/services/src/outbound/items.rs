@@ -6,6 +6,7 @@ use domain::{
     call::{Call, CallReport, CallState, ReportSource},
     ids::{CallLocator, CallSid, SmsLocator},
     outbound_limit::Class,
+    phone::PhoneNumber,
     retry,
     sms::{Sms, SmsReport, SmsState},
 };
@@ -49,7 +50,13 @@ pub(super) trait Item: Sized {
     /// The sid in a report, if look-ups by message can use it.
     fn sid(report: &Self::Report) -> Option<CallSid>;
 
-    async fn claim(table: &Table, locator: &Self::Locator, attempt: u32) -> Result<Claim<Self>, TableError>;
+    /// Claims the attempt; a call's row then says that it shows `caller_id`.
+    async fn claim(
+        table: &Table,
+        locator: &Self::Locator,
+        attempt: u32,
+        caller_id: &PhoneNumber,
+    ) -> Result<Claim<Self>, TableError>;
     async fn release(
         table: &Table,
         locator: &Self::Locator,
@@ -140,8 +147,13 @@ impl Item for Call {
         report.sid.clone()
     }
 
-    async fn claim(table: &Table, locator: &CallLocator, attempt: u32) -> Result<Claim<Self>, TableError> {
-        table.claim_call(locator, attempt).await
+    async fn claim(
+        table: &Table,
+        locator: &CallLocator,
+        attempt: u32,
+        caller_id: &PhoneNumber,
+    ) -> Result<Claim<Self>, TableError> {
+        table.claim_call(locator, attempt, caller_id).await
     }
 
     async fn release(
@@ -240,7 +252,12 @@ impl Item for Sms {
         None
     }
 
-    async fn claim(table: &Table, locator: &SmsLocator, attempt: u32) -> Result<Claim<Self>, TableError> {
+    async fn claim(
+        table: &Table,
+        locator: &SmsLocator,
+        attempt: u32,
+        _: &PhoneNumber,
+    ) -> Result<Claim<Self>, TableError> {
         table.claim_sms(locator, attempt).await
     }
 

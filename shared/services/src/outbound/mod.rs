@@ -7,6 +7,7 @@
 //! - [`Outbound::sweep`] settles, every minute, what nobody else will;
 //! - [`Outbound::begin`] lets a repeated request have the first one's answer.
 
+mod caller_id;
 mod clicks;
 pub mod clock;
 mod connect;
@@ -28,6 +29,7 @@ use table::{Table, TableError};
 /// The client of Exotel's API, which an [`Account`] is reached by.
 pub use exotel::Client;
 
+use self::{caller_id::CallerIds, clock::SharedWorld, limiter::Limiter};
 pub use self::{
     clicks::{Click, Placed, Text},
     connect::{AccountSettings, UnusableAccount},
@@ -37,7 +39,6 @@ pub use self::{
     sweep::Swept,
     tasks::{Step, Task},
 };
-use self::{clock::SharedWorld, limiter::Limiter};
 use domain::{
     phone::Country,
     toll_fraud::{Counted, Window},
@@ -64,6 +65,7 @@ pub struct Outbound {
     limiter: Limiter,
     world: SharedWorld,
     rules: Rules,
+    caller_ids: CallerIds,
 }
 
 impl Outbound {
@@ -74,6 +76,7 @@ impl Outbound {
             limiter,
             world,
             rules,
+            caller_ids: CallerIds::default(),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use domain::{
     ids::{CallLocator, CallSid, SmsLocator},
-    outbound_limit::Patience,
+    outbound_limit::{Class, Patience},
     retry,
 };
 use jiff::SignedDuration;
@@ -142,6 +142,11 @@ impl Outbound {
         let Some(account) = account.filter(|_| self.rules.enabled) else {
             return Ok(again(WHILE_STOPPED));
         };
+        // Before the slot, which does not wait for a look at the table.
+        let caller_id = match I::CLASS {
+            Class::Voice => self.caller_id(&account.caller_id).await,
+            Class::Sms => account.caller_id.clone(),
+        };
         let slot = match self
             .limiter
             .slot(I::CLASS, Reserving::ToSend, Patience::Queued)
@@ -155,7 +160,7 @@ impl Outbound {
         if I::is_expired(locator, self.world.now()) {
             return self.expire::<I>(locator).await;
         }
-        let row = match I::claim(&self.table, locator, attempt).await? {
+        let row = match I::claim(&self.table, locator, attempt, &caller_id).await? {
             Claim::Claimed(row) => *row,
             // The attempt was made and refused, and its function died before it could send the next message.
             Claim::NotWaiting(row)

@@ -7,6 +7,7 @@ mod analytics;
 mod database;
 mod evaluation;
 mod exotel_model;
+mod health;
 mod limiter;
 mod outbound;
 mod schedules;

@@ -747,3 +747,109 @@ async fn a_row_that_cannot_be_read_keeps_no_other_from_its_end() {
     assert_eq!((swept.left, swept.settled), (1, 1), "{swept:?}");
     assert_eq!(house.state(&waiting).await, CallState::Expired);
 }
+
+/// Two ExoPhones: the caller id's outgoing calls as said, the other one's ok.
+async fn heard(house: &House, word: &str) {
+    use domain::health::{ListedExoPhone, Said, SideSaid, Status};
+    let (own, other) = ("08045550100".parse().unwrap(), "08045550199".parse().unwrap());
+    let now = house.hands.now();
+    let listed = |sid: &domain::ids::ExoPhoneSid| ListedExoPhone {
+        sid: sid.clone(),
+        number: Some(sid.to_string()),
+        name: None,
+        voice: Some(true),
+        sms: None,
+    };
+    let said = |word| Said {
+        outgoing: Some(SideSaid::bare(Status::from_exotel(Some(word)))),
+        ..Said::default()
+    };
+    house
+        .table
+        .change_exophone_health(|health| {
+            health.hear_list(vec![listed(&own), listed(&other)], now);
+            health.hear_answer(&own, &said(word), now);
+            health.hear_answer(&other, &said("active"), now);
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_queued_call_shows_a_healthy_alternate_while_the_caller_id_cannot_call() {
+    let house = House::new().await;
+    let shown = async |call: &CallLocator| {
+        house
+            .answer(200, accepted(&format!("{}a", call.id.as_str().replace('_', ""))))
+            .work(place(call, 1, 0))
+            .await;
+        let asked = house.asked().pop().unwrap();
+        let row = house.row(call).await.exotel().unwrap().caller_id.clone();
+        assert!(
+            asked.contains(&format!("CallerId={row}")),
+            "the row says what was sent: {asked}"
+        );
+        row.to_string()
+    };
+    heard(&house, "sleepy").await;
+    let call = house.call("lead-1", CallState::Waiting).await;
+    assert_eq!(shown(&call).await, "+918045550100", "unknown is not passed over");
+    heard(&house, "major_outage").await;
+    let call = house.call("lead-1", CallState::Waiting).await;
+    assert_eq!(shown(&call).await, "+918045550100", "what was read a moment ago");
+    house.pass(SignedDuration::from_secs(16));
+    heard(&house, "major_outage").await;
+    let call = house.call("lead-1", CallState::Waiting).await;
+    assert_eq!(shown(&call).await, "+918045550199");
+    // The call list still finds it, and not under the caller id that was passed over.
+    let call = house.call("lead-1", CallState::Waiting).await;
+    house.answer(0, "").work(place(&call, 1, 0)).await;
+    let created = house.hands.now();
+    for (exophone, state) in [
+        ("08045550100", CallState::Unconfirmed),
+        ("08045550199", CallState::Completed),
+    ] {
+        let listed = ended("abcd", created, "completed", Some(9)).replace("08045550100", exophone);
+        let page = format!(r#"{{"Metadata":{{"Total":1,"NextPageUri":null}},"Calls":[{listed}]}}"#);
+        house.answer(200, page);
+        if state == CallState::Completed {
+            house.answer(200, format!(r#"{{"Call":{listed}}}"#));
+        }
+        house.work(resolve(&call, 0)).await;
+        assert_eq!(house.state(&call).await, state, "{exophone}");
+    }
+    house.pass(SignedDuration::from_secs(16));
+    heard(&house, "active").await;
+    let call = house.call("lead-1", CallState::Waiting).await;
+    assert_eq!(shown(&call).await, "+918045550100");
+}
+
+#[tokio::test]
+async fn health_that_cannot_be_read_speaks_against_nobody() {
+    let house = House::new().await;
+    heard(&house, "major_outage").await;
+    let client = house.database.quiet_aws();
+    let client = aws_sdk_dynamodb::Client::new(&client);
+    client
+        .update_item()
+        .table_name(dynamo::TABLE_NAME)
+        .key(
+            "PK",
+            aws_sdk_dynamodb::types::AttributeValue::S("EXOPHONES".to_owned()),
+        )
+        .key(
+            "SK",
+            aws_sdk_dynamodb::types::AttributeValue::S("HEALTH".to_owned()),
+        )
+        .update_expression("SET rev = :broken")
+        .expression_attribute_values(
+            ":broken",
+            aws_sdk_dynamodb::types::AttributeValue::S("x".to_owned()),
+        )
+        .send()
+        .await
+        .unwrap();
+    let call = house.call("lead-1", CallState::Waiting).await;
+    house.answer(200, accepted("abc")).work(place(&call, 1, 0)).await;
+    assert!(house.asked().pop().unwrap().contains("CallerId=+918045550100"));
+}

@@ -186,6 +186,31 @@ impl Exotel for Line {
     }
 }
 
+/// The caller id is affected, and another ExoPhone is not; after an hour without a word, nobody knows any more.
+async fn passed_over(table: &Table, now: Timestamp) {
+    use domain::health::{AccountStatus, Listed, ListedExoPhone, Push};
+    let sids = ["08045550100", "08045550199"].map(|sid| sid.parse().unwrap());
+    let listed = sids.clone().map(|sid: domain::ids::ExoPhoneSid| ListedExoPhone {
+        number: Some(sid.to_string()),
+        sid,
+        name: None,
+        voice: Some(true),
+        sms: None,
+    });
+    let lists = Listed {
+        outgoing_affected: vec![sids[0].clone()],
+        ..Listed::default()
+    };
+    let push = Push::new(now, AccountStatus::Warning, lists);
+    table
+        .change_exophone_health(|health| {
+            health.hear_list(listed.to_vec(), now);
+            health.hear_push(&push, now);
+        })
+        .await
+        .unwrap();
+}
+
 /// A message in a queue.
 #[derive(Clone)]
 struct Message {
@@ -663,6 +688,10 @@ async fn play(seed: u64) -> Result<Counts, String> {
         zone: TimeZone::UTC,
         country: Country::IN,
     };
+    // In half of them, the caller id cannot call at first: calls show another ExoPhone.
+    if seed % 2 == 0 {
+        passed_over(&database.quiet_table(), world.now()).await;
+    }
     // Some schedules have hardly any slots, so that clicks are queued.
     let budget = [200, 200, 10, 4][dice.random_range(0..4)];
     let limiter = Limiter::new(table.clone(), world.clone(), budget, budget);

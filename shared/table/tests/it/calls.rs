@@ -169,6 +169,11 @@ async fn a_call_to_nobody_or_made_twice_writes_nothing() {
     assert_eq!(table.lead(&lead.id).await.unwrap().unwrap().call_count, 1);
 }
 
+/// Another ExoPhone than the one of the click.
+fn alternate() -> domain::phone::PhoneNumber {
+    "+918045550199".parse().unwrap()
+}
+
 #[tokio::test]
 async fn of_many_claimers_exactly_one_gets_the_attempt() {
     let (_dynamo, table) = table().await;
@@ -178,13 +183,14 @@ async fn of_many_claimers_exactly_one_gets_the_attempt() {
     table.create_call(&call).await.unwrap();
     let claims = (0..16).map(|_| {
         let (table, locator) = (table.clone(), call.locator.clone());
-        tokio::spawn(async move { table.claim_call(&locator, 1).await.unwrap() })
+        tokio::spawn(async move { table.claim_call(&locator, 1, &alternate()).await.unwrap() })
     });
     let mut got = 0;
     for claim in claims.collect::<Vec<_>>() {
         match claim.await.unwrap() {
             Claim::Claimed(call) => {
                 assert_eq!(call.exotel().unwrap().attempt, 1);
+                assert_eq!(call.exotel().unwrap().caller_id, alternate());
                 got += 1;
             }
             Claim::NotWaiting(_) => {}
@@ -195,11 +201,11 @@ async fn of_many_claimers_exactly_one_gets_the_attempt() {
     assert!(table.release_call(&call.locator, 1, "429").await.unwrap());
     assert!(!table.release_call(&call.locator, 1, "429").await.unwrap());
     assert!(matches!(
-        table.claim_call(&call.locator, 1).await.unwrap(),
+        table.claim_call(&call.locator, 1, &alternate()).await.unwrap(),
         Claim::NotWaiting(_)
     ));
     assert!(matches!(
-        table.claim_call(&call.locator, 2).await.unwrap(),
+        table.claim_call(&call.locator, 2, &alternate()).await.unwrap(),
         Claim::Claimed(_)
     ));
 }
