@@ -11,7 +11,7 @@ use domain::{
 use jiff::Timestamp;
 use lambda_kit::{
     capability::Purpose,
-    config::{OutboundConfig, PublicUrls, QueueConfig},
+    config::{CallerIdConfig, OutboundConfig, PublicUrls, QueueConfig},
     http::{Problem, Request, Response, json},
     https::{self, HttpsClient},
     init::{Boot, BoxError},
@@ -70,6 +70,7 @@ impl OutboundDoor {
         urls.webhooks()?;
         let limits = OutboundConfig::from_env(boot.settings())?;
         let queue = OutboundQueue::connect(boot.aws(), queue.url, None);
+        let alternates = CallerIdConfig::from_env(boot.settings())?.alternates;
         Ok(Self::new(
             crm,
             limits,
@@ -77,7 +78,18 @@ impl OutboundDoor {
             https::client()?,
             urls,
             Arc::new(Machine::new(random)),
-        ))
+        )
+        .with_alternate_caller_ids(&alternates))
+    }
+
+    /// With ExoPhones that are tried first while the caller id cannot call.
+    pub fn with_alternate_caller_ids(self, alternates: &[String]) -> Self {
+        let country = self.crm.locale.country;
+        let alternates = alternates.iter().map(String::as_str);
+        Self {
+            outbound: self.outbound.with_alternate_caller_ids(alternates, country),
+            ..self
+        }
     }
 
     /// Over these clients, in this world.

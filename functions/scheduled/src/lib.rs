@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod evaluate;
+pub mod heartbeat;
 pub mod poll_calls;
 pub mod roll_up;
 pub mod sweep;

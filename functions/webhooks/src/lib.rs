@@ -14,7 +14,7 @@ use lambda_kit::{
 };
 use secrecy::SecretString;
 use serde::Serialize;
-use services::inbound::{Delivery, Inbox, LONGEST_BODY, Locator, Receipt, Webhook};
+use services::inbound::{Delivery, Inbox, Locator, Receipt, Webhook};
 
 /// A fresh secret may cost this much of the 5 s that Exotel waits; after it, the one we have must do.
 const SECRET_PATIENCE: Duration = Duration::from_millis(900);
@@ -79,8 +79,8 @@ impl Door {
     /// Verifies, records, answers.
     ///
     /// # Errors
-    /// 404 for a path of another webhook, 403 for a sender that proves nothing, 413 above 64 KB, 503 when the event
-    /// could be kept nowhere. Nothing else: whatever the body is, it is kept.
+    /// 404 for a path of another webhook, 403 for a sender that proves nothing, 413 above 64 KB (6 MB for a HeartBeat),
+    /// 503 when the event could be kept nowhere. Nothing else: whatever the body is, it is kept.
     pub async fn receive(&self, request: &Request, now: Timestamp) -> Result<Response, Problem> {
         let (secrets, locator) = self.admit(request, now).await?;
         let delivery = self.delivery(request, &secrets, locator)?;
@@ -95,7 +95,7 @@ impl Door {
         now: Timestamp,
     ) -> Result<(Arc<Secrets>, Option<Locator>), Refusal> {
         let patience = match self.webhook {
-            Webhook::Call | Webhook::Sms => SECRET_PATIENCE,
+            Webhook::Call | Webhook::Sms | Webhook::Heartbeat => SECRET_PATIENCE,
             Webhook::Passthru => CALLERS_PATIENCE,
         };
         let fresh = tokio::time::timeout(patience, self.secrets.get(now)).await;
@@ -121,7 +121,7 @@ impl Door {
             locator,
             content_type: request.header("content-type"),
             query: Some(request.raw_query()),
-            body: request.bytes(LONGEST_BODY)?,
+            body: request.bytes(self.webhook.longest_body())?,
             credentials: &secrets.credentials,
         })
     }
@@ -141,6 +141,14 @@ impl Door {
                 return match segments[..] {
                     [.., "webhooks", "exotel", "passthru"] if by_token() => Ok(None),
                     [.., "webhooks", "exotel", "passthru"] => Err(Refusal::Stranger),
+                    _ => Err(Refusal::Elsewhere),
+                };
+            }
+            // The URL is pasted into the dashboard, for the whole account: it names no row.
+            Webhook::Heartbeat => {
+                return match segments[..] {
+                    [.., "webhooks", "exotel", "heartbeat"] if by_token() => Ok(None),
+                    [.., "webhooks", "exotel", "heartbeat"] => Err(Refusal::Stranger),
                     _ => Err(Refusal::Elsewhere),
                 };
             }

@@ -8,7 +8,9 @@ use domain::{
 };
 use lambda_kit::{
     capability::{Purpose, SigningKeys},
-    config::{ExotelConfig, LocaleConfig, OutboundConfig, PublicUrls, QueueConfig, TableConfig},
+    config::{
+        CallerIdConfig, ExotelConfig, LocaleConfig, OutboundConfig, PublicUrls, QueueConfig, TableConfig,
+    },
     https::{self, HttpsClient},
     init::{Boot, BoxError, Live},
     records::{Outcome, Resend},
@@ -74,8 +76,11 @@ impl Dispatcher {
             zone: locale.time_zone.clone(),
             country: locale.country,
         };
+        let alternates = CallerIdConfig::from_env(settings)?.alternates;
+        let alternates = alternates.iter().map(String::as_str);
         Ok(Self {
-            outbound: Outbound::new(table, limiter, world, rules),
+            outbound: Outbound::new(table, limiter, world, rules)
+                .with_alternate_caller_ids(alternates, locale.country),
             queue,
             exotel: boot.live(ExotelConfig::from_env)?,
             keys: boot.live(SigningKeys::from_env)?,

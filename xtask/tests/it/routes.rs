@@ -40,6 +40,9 @@ const OTHERS: &[(&str, &str)] = &[
     ("GET /api/admin/analytics/exports/{id}", "analytics"),
     ("POST /api/admin/figures/rebuild", "reconciliation"),
     ("GET /api/admin/figures/rebuild", "reconciliation"),
+    ("GET /api/admin/exophones", "exophones"),
+    ("GET /api/admin/exophones/{sid}/checks", "exophones"),
+    ("POST /webhooks/exotel/heartbeat", "webhook-heartbeat"),
     ("POST /api/exotel/call-status", "webhook-call-status"),
     ("POST /api/exotel/sms-status", "webhook-sms-status"),
     (

@@ -10,7 +10,7 @@ use cargo_metadata::TargetKind;
 use lambda_kit::{
     capability::SigningKeys,
     config::{
-        AlertUrlConfig, CorsConfig, DigestConfig, EventBusConfig, ExotelConfig, ExportsConfig, JwtConfig,
+        AlertUrlConfig, CallerIdConfig, CorsConfig, DigestConfig, EventBusConfig, ExotelConfig, ExportsConfig, HeartbeatConfig, JwtConfig,
         LocaleConfig, OutboundConfig, PassthruConfig, PublicUrls, QueueConfig, RecordingConfig, Settings,
         TableConfig, VARIABLES, WebhookConfig, env_example,
     },
@@ -113,6 +113,12 @@ const CONCERNS: &[Concern] = &[
     }),
     ("LocaleConfig::from_env", |settings| {
         drop(LocaleConfig::from_env(settings).unwrap())
+    }),
+    ("HeartbeatConfig::from_env", |settings| {
+        drop(HeartbeatConfig::from_env(settings).unwrap())
+    }),
+    ("CallerIdConfig::from_env", |settings| {
+        drop(CallerIdConfig::from_env(settings).unwrap())
     }),
     ("TableConfig::from_env", |settings| {
         drop(TableConfig::from_env(settings).unwrap())

@@ -52,6 +52,8 @@ async fn without_a_good_token_every_route_is_401() {
         ("PUT", "/api/admin/users/{id}"),
         ("GET", "/api/admin/users/{id}"),
         ("GET", "/api/admin/raw-events"),
+        ("GET", "/api/admin/exophones"),
+        ("GET", "/api/admin/exophones/{sid}/checks"),
         ("POST", "/api/admin/raw-events/{id}/replay"),
         ("GET", "/api/admin/alerts"),
         ("POST", "/api/admin/alerts/{id}/acknowledge"),

@@ -44,6 +44,7 @@ async fn every_example_event_of_this_package_is_answered_with_success() {
         panic!("{unconfirmed:?}")
     };
     house.table.raise_alert(&alert).await.unwrap();
+    crate::exophones_route::heard(&house).await;
     for (name, who, status) in [
         ("exotel-status.ok", SALES, 200),
         ("my-call-number.ok", SALES, 200),
@@ -67,6 +68,8 @@ async fn every_example_event_of_this_package_is_answered_with_success() {
         ("analytics.history", ADMIN, 200),
         ("analytics.csv", ADMIN, 200),
         ("reconciliation.rebuild", ADMIN, 202),
+        ("exophones.list", ADMIN, 200),
+        ("exophones.checks", ADMIN, 200),
         ("directory.erase", ADMIN, 204),
     ] {
         let answer = house.send(&Event::file(name).by(who)).await;

@@ -24,7 +24,7 @@ use services::{inbound::WebhookQueue, raw_events::RawEvents};
 use table::Table;
 
 use crate::{
-    alerts_bin, analytics, call_log, directory_bin, exotel_status, my_call_number, raw_events,
+    alerts_bin, analytics, call_log, directory_bin, exophones, exotel_status, my_call_number, raw_events,
     reconciliation, recording_link, sms_log, timeline,
 };
 
@@ -151,6 +151,9 @@ impl House {
                     recording_link::handle(crm, &proxy, r, now()).await
                 })
                 .await
+            }
+            "exophones" | "checks" => {
+                answer(&cors, request, async |r| exophones::handle(crm, r, now()).await).await
             }
             "raw-events" | "replay" => {
                 answer(&cors, request, async |r| {

@@ -71,7 +71,11 @@ async fn a_call_that_failed_at_exotel_does_not_say_why_an_earlier_attempt_was_pu
             .await
             .unwrap()
     );
-    house.table.claim_call(&call.locator, 2, &"+918045550100".parse().unwrap()).await.unwrap();
+    house
+        .table
+        .claim_call(&call.locator, 2, &"+918045550100".parse().unwrap())
+        .await
+        .unwrap();
     let failed = CallReport::new(ReportSource::Callback, Some(CallState::Failed));
     house
         .table

@@ -66,6 +66,7 @@ async fn every_function_starts_and_answers_its_example_event() {
             ADMIN,
             202,
         ),
+        (env!("CARGO_BIN_EXE_exophones"), "exophones.list", ADMIN, 200),
     ] {
         let function = Function::start(launch(program, &house)).await.unwrap();
         let event = Event::file(event).by_at(who, Timestamp::now());

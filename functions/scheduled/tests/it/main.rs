@@ -6,4 +6,5 @@ mod aws;
 mod evaluating;
 mod polling;
 mod rolling_up;
+mod polling_heartbeat;
 mod sweeping;

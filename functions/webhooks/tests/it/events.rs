@@ -11,7 +11,7 @@ fn the_example_events_decode_as_lambda_would() {
         let name = path.file_name().unwrap().to_str().unwrap();
         if name.starts_with("webhook-") {
             let request = Request::from_event(&std::fs::read_to_string(&path).unwrap()).unwrap();
-            let words = ["call", "sms", "passthru"];
+            let words = ["call", "sms", "passthru", "heartbeat"];
             let word = words.iter().find(|word| name.contains(*word)).unwrap();
             // A flow asks with a GET.
             let said = request.bytes(65_536).unwrap().len() + request.raw_query().len();

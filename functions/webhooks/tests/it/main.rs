@@ -7,6 +7,7 @@ mod bad_input;
 mod events;
 mod failures;
 mod given;
+mod heartbeat;
 mod logs;
 mod order;
 mod passthru;

@@ -195,3 +195,28 @@ async fn a_rule_that_cannot_be_read_fails_the_start_and_says_which_condition() {
         "{log}"
     );
 }
+
+#[tokio::test]
+async fn the_heartbeats_function_starts_and_takes_its_example_event() {
+    let world = World::new().await;
+    let function = Function::start(launch(
+        env!("CARGO_BIN_EXE_webhook-heartbeat"),
+        world.dynamo.endpoint_url(),
+    ))
+    .await
+    .unwrap();
+    for (event, affected) in [
+        (
+            include_str!("../../../../events/webhook-heartbeat.warning.json"),
+            1,
+        ),
+        (include_str!("../../../../events/webhook-heartbeat.ok.json"), 0),
+    ] {
+        let event = event.replace("WEBHOOK_TOKEN", TOKEN);
+        let answer = function.invoke(event).await.unwrap().finish().await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(answer["statusCode"], 200, "{answer}");
+        assert_eq!(world.table.exophone_health().await.unwrap().affected(), affected);
+    }
+    assert_log(&function, "took in a push", "8045550100");
+}

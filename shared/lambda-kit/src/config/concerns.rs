@@ -578,13 +578,11 @@ impl DigestConfig {
     }
 }
 
-/// How often Exotel is polled.
+/// How often Exotel's call list is polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PollingConfig {
     /// Read from `EXOTEL_SYNC_INTERVAL_MINUTES`.
     pub sync_interval_minutes: u32,
-    /// Read from `EXOTEL_HEARTBEAT_INTERVAL_MINUTES`.
-    pub heartbeat_interval_minutes: u32,
 }
 
 impl PollingConfig {
@@ -593,7 +591,56 @@ impl PollingConfig {
     pub fn from_env(settings: &Settings) -> Result<Self, Error> {
         Ok(Self {
             sync_interval_minutes: settings.count("EXOTEL_SYNC_INTERVAL_MINUTES")?,
-            heartbeat_interval_minutes: settings.count("EXOTEL_HEARTBEAT_INTERVAL_MINUTES")?,
+        })
+    }
+}
+
+/// How Exotel is asked about the health of ExoPhones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeartbeatConfig {
+    /// Read from `EXOTEL_HEARTBEAT_INTERVAL_MINUTES`. With 0, nobody asks by schedule; a run asked for by hand counts
+    /// as one a minute.
+    pub interval_minutes: u32,
+    /// Read from `EXOTEL_HEARTBEAT_BUDGET`: requests that one run may make.
+    pub budget: u32,
+    /// Read from `EXOTEL_HEARTBEAT_TIMEOUT_SECS`: how long one request may take.
+    pub timeout_secs: u32,
+}
+
+impl HeartbeatConfig {
+    /// # Errors
+    /// [`Error::Invalid`] for what is no number, a budget below 1 or a timeout outside of 1 to 30 seconds.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        let interval: u32 = settings.parse(
+            "EXOTEL_HEARTBEAT_INTERVAL_MINUTES",
+            "it must be a number, 0 for never",
+        )?;
+        let timeout_secs = settings.count("EXOTEL_HEARTBEAT_TIMEOUT_SECS")?;
+        if timeout_secs > 30 {
+            let reason = "it must be 1 to 30: a run has 35 s";
+            return Err(invalid("EXOTEL_HEARTBEAT_TIMEOUT_SECS", reason));
+        }
+        Ok(Self {
+            interval_minutes: interval.max(1),
+            budget: settings.count("EXOTEL_HEARTBEAT_BUDGET")?,
+            timeout_secs,
+        })
+    }
+}
+
+/// Which ExoPhones take the place of the caller id while it cannot call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallerIdConfig {
+    /// Read from `EXOTEL_ALTERNATE_CALLER_IDS`, as written there, the first first.
+    pub alternates: Vec<String>,
+}
+
+impl CallerIdConfig {
+    /// # Errors
+    /// None so far; a number that cannot be used is left out where it is read.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            alternates: settings.list("EXOTEL_ALTERNATE_CALLER_IDS"),
         })
     }
 }
@@ -847,6 +894,30 @@ mod tests {
     }
 
     #[test]
+    fn the_heartbeat_may_be_off_and_does_not_wait_for_ever() {
+        let heartbeat = |name, value| HeartbeatConfig::from_env(&settings(&[(name, value)]));
+        let asked = heartbeat("EXOTEL_HEARTBEAT_INTERVAL_MINUTES", "5").unwrap();
+        assert_eq!(
+            (asked.interval_minutes, asked.budget, asked.timeout_secs),
+            (5, 60, 5)
+        );
+        assert_eq!(
+            heartbeat("EXOTEL_HEARTBEAT_INTERVAL_MINUTES", "0")
+                .unwrap()
+                .interval_minutes,
+            1
+        );
+        for (name, value) in [
+            ("EXOTEL_HEARTBEAT_INTERVAL_MINUTES", "-1"),
+            ("EXOTEL_HEARTBEAT_BUDGET", "0"),
+            ("EXOTEL_HEARTBEAT_TIMEOUT_SECS", "0"),
+            ("EXOTEL_HEARTBEAT_TIMEOUT_SECS", "31"),
+        ] {
+            assert!(heartbeat(name, value).is_err(), "{name}={value}");
+        }
+    }
+
+    #[test]
     fn zone_and_country_are_real_ones() {
         let locale = LocaleConfig::from_env(&settings(&[("DEFAULT_COUNTRY", "sg")])).unwrap();
         assert_eq!(
@@ -898,6 +969,8 @@ mod tests {
         QueueConfig::webhook_events_from_env(&settings).unwrap();
         EventBusConfig::from_env(&settings).unwrap();
         PollingConfig::from_env(&settings).unwrap();
+        HeartbeatConfig::from_env(&settings).unwrap();
+        CallerIdConfig::from_env(&settings).unwrap();
         VoicebotConfig::from_env(&settings);
         VerifyConfig::from_env(&settings);
         CqaConfig::from_env(&settings).unwrap();

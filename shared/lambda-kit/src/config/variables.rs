@@ -111,7 +111,21 @@ pub const VARIABLES: &[Variable] = &[
     preset(
         "EXOTEL_HEARTBEAT_INTERVAL_MINUTES",
         "1",
-        "Minutes between two polls of ExoPhone health",
+        "Minutes between two polls of ExoPhone health; 0 for none",
+    ),
+    preset(
+        "EXOTEL_HEARTBEAT_BUDGET",
+        "60",
+        "Requests that one poll of ExoPhone health may make; more ExoPhones are asked about in rotation",
+    ),
+    preset(
+        "EXOTEL_HEARTBEAT_TIMEOUT_SECS",
+        "5",
+        "Seconds that one question about an ExoPhone's health may take",
+    ),
+    plain(
+        "EXOTEL_ALTERNATE_CALLER_IDS",
+        "ExoPhones, comma separated, that take the caller id's place, in this order, while calls from it do not go through",
     ),
     plain("EXOTEL_VERIFY_APP_ID", "ExoVerify app id, for one-time passwords"),
     secret("EXOTEL_VERIFY_APP_SECRET", "ExoVerify app secret"),
