@@ -67,8 +67,10 @@ async fn a_push_with_thousands_of_numbers_is_taken_and_one_beyond_lambda_is_413(
     assert_eq!(world.table.exophone_health().await.unwrap().affected(), 9_000);
     let longer = Post::new(&path, "application/json", vec![b' '; 6 * 1024 * 1024 + 1]);
     let request = Request::from_event(&longer.event()).unwrap();
-    let refused = answer(&CorsConfig::default(), request, async |request| {
+    let cors = CorsConfig::default();
+    let refused = answer(&cors, request, async |request| {
         door.receive(&request, now()).await
-    });
-    assert_eq!(refused.await.status(), 413);
+    })
+    .await;
+    assert_eq!(refused.status(), 413);
 }
