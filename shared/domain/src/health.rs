@@ -6,7 +6,8 @@
 //! moment at which Exotel made it: a push's `timestamp`, an answer's arrival. Exotel's `last_check_time` is kept beside
 //! it and decides nothing: it may be missing or stand still, and a status must not hang on it.
 //!
-//! A time from the future counts as now, so that a clock that runs ahead cannot silence everybody else.
+//! A time from the future counts as now, so that a clock that runs ahead cannot silence everybody else; and what has just
+//! come is no more than two minutes old, so that one that runs behind is heard.
 
 mod alerts;
 mod caller_id;
@@ -32,6 +33,8 @@ pub const MOST_EXOPHONES: usize = 10_000;
 const STALE_WITHOUT_POLL: SignedDuration = SignedDuration::from_hours(1);
 /// The least that makes a status unknown while somebody polls.
 const STALE_AT_LEAST: SignedDuration = SignedDuration::from_mins(5);
+/// A push that calls itself older when it comes was made by a clock that runs behind, and is as new as any.
+const LONGEST_DELIVERY: SignedDuration = SignedDuration::from_mins(2);
 /// A push is expected again after at most this, whatever the dashboard says.
 const LONGEST_PUSH_INTERVAL: SignedDuration = SignedDuration::from_hours(3);
 /// Exotel's words have under 30 characters.
@@ -406,7 +409,7 @@ impl Health {
     pub fn hear_push(&mut self, push: &Push, now: Timestamp) {
         let now = whole_millis(now);
         self.begin(now);
-        let at = whole_millis(push.at).min(now);
+        let at = whole_millis(push.at).clamp(now - LONGEST_DELIVERY, now);
         if self.pushed_at.is_none_or(|before| before <= at) {
             if let Some(before) = self.pushed_at
                 && before < at

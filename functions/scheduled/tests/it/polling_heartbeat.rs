@@ -75,6 +75,7 @@ async fn a_minutes_run_asks_about_every_exophone_and_raises_the_alert() {
     );
 
     let stranger = Function::start(launch("wrong")).await.unwrap();
-    let answer = String::from_utf8(run(&stranger).await).unwrap();
-    assert!(answer.contains("refuses the credentials"), "{answer}");
+    let answer = stranger.invoke(EVENT.to_owned()).await.unwrap().finish().await;
+    let refused = format!("{:?}", answer.unwrap_err());
+    assert!(refused.contains("refuses the credentials"), "{refused}");
 }

@@ -162,10 +162,12 @@ fn the_newest_statement_wins_and_a_clock_that_runs_ahead_silences_nobody() {
     assert_eq!(health.pushed_at, Some(at(120)));
     health.hear_answer(&phone(0), &said("active", "major_outage"), at(130));
     assert!(outgoing(&health, 0).is_affected());
-    // A clock that runs behind is heard too, as long as nobody else speaks.
+    // A clock that runs hours behind is heard too, and what it says is not stale at once.
     let mut health = account(1);
-    health.hear_push(&push(-900, "OK", &[]), at(0));
-    health.hear_push(&push(-840, "WARNING", &[0]), at(60));
+    health.set_rotation(1, SignedDuration::from_mins(1));
+    health.hear_push(&push(-19_800, "OK", &[]), at(0));
+    health.hear_push(&push(-19_740, "WARNING", &[0]), at(60));
+    health.age(at(60));
     assert!(outgoing(&health, 0).is_affected());
 }
 

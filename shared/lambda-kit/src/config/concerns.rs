@@ -944,6 +944,7 @@ mod tests {
             ("TABLE_NAME", "table"),
             ("OUTBOUND_QUEUE_URL", "https://sqs.example/outbound"),
             ("WEBHOOK_EVENTS_QUEUE_URL", "https://sqs.example/webhook-events"),
+            ("POLL_CALLS_DLQ_URL", "https://sqs.example/poll-calls-dlq"),
             ("EVENT_BUS_NAME", "bus"),
             ("EXOTEL_VERIFY_APP_ID", "app"),
             ("EXOTEL_CQA_API_KEY", "key"),
@@ -967,6 +968,7 @@ mod tests {
         TableConfig::from_env(&settings).unwrap();
         QueueConfig::outbound_from_env(&settings).unwrap();
         QueueConfig::webhook_events_from_env(&settings).unwrap();
+        QueueConfig::poll_calls_dlq_from_env(&settings).unwrap();
         EventBusConfig::from_env(&settings).unwrap();
         PollingConfig::from_env(&settings).unwrap();
         HeartbeatConfig::from_env(&settings).unwrap();
