@@ -10,9 +10,9 @@ use cargo_metadata::TargetKind;
 use lambda_kit::{
     capability::SigningKeys,
     config::{
-        AlertUrlConfig, CallerIdConfig, CorsConfig, DigestConfig, EventBusConfig, ExotelConfig, ExportsConfig, HeartbeatConfig, JwtConfig,
-        LocaleConfig, OutboundConfig, PassthruConfig, PublicUrls, QueueConfig, RecordingConfig, Settings,
-        TableConfig, VARIABLES, WebhookConfig, env_example,
+        AlertUrlConfig, CallerIdConfig, CorsConfig, DigestConfig, EventBusConfig, ExotelConfig,
+        ExportsConfig, HeartbeatConfig, JwtConfig, LocaleConfig, OutboundConfig, PassthruConfig, PublicUrls,
+        QueueConfig, RecordingConfig, Settings, TableConfig, VARIABLES, WebhookConfig, env_example,
     },
     metrics::Metrics,
 };

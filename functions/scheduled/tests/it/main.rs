@@ -5,6 +5,6 @@
 mod aws;
 mod evaluating;
 mod polling;
-mod rolling_up;
 mod polling_heartbeat;
+mod rolling_up;
 mod sweeping;

@@ -945,6 +945,8 @@ mod tests {
             ("OUTBOUND_QUEUE_URL", "https://sqs.example/outbound"),
             ("WEBHOOK_EVENTS_QUEUE_URL", "https://sqs.example/webhook-events"),
             ("POLL_CALLS_DLQ_URL", "https://sqs.example/poll-calls-dlq"),
+            ("EXPORTS_BUCKET", "exports"),
+            ("EXPORTS_QUEUE_URL", "https://sqs.example/exports"),
             ("EVENT_BUS_NAME", "bus"),
             ("EXOTEL_VERIFY_APP_ID", "app"),
             ("EXOTEL_CQA_API_KEY", "key"),
@@ -958,6 +960,7 @@ mod tests {
         ExotelConfig::from_env(&settings).unwrap().unwrap();
         WebhookConfig::from_env(&settings).unwrap();
         PassthruConfig::from_env(&settings).unwrap();
+        ExportsConfig::from_env(&settings).unwrap();
         PublicUrls::from_env(&settings).unwrap();
         JwtConfig::from_env(&settings).unwrap();
         SigningKeys::from_env(&settings).unwrap();
@@ -969,6 +972,7 @@ mod tests {
         QueueConfig::outbound_from_env(&settings).unwrap();
         QueueConfig::webhook_events_from_env(&settings).unwrap();
         QueueConfig::poll_calls_dlq_from_env(&settings).unwrap();
+        QueueConfig::exports_from_env(&settings).unwrap();
         EventBusConfig::from_env(&settings).unwrap();
         PollingConfig::from_env(&settings).unwrap();
         HeartbeatConfig::from_env(&settings).unwrap();
