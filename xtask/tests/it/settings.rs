@@ -115,7 +115,7 @@ const CONCERNS: &[Concern] = &[
         drop(LocaleConfig::from_env(settings).unwrap())
     }),
     ("HeartbeatConfig::from_env", |settings| {
-        drop(HeartbeatConfig::from_env(settings).unwrap())
+        let _ = HeartbeatConfig::from_env(settings).unwrap();
     }),
     ("CallerIdConfig::from_env", |settings| {
         drop(CallerIdConfig::from_env(settings).unwrap())

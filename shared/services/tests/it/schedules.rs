@@ -689,7 +689,7 @@ async fn play(seed: u64) -> Result<Counts, String> {
         country: Country::IN,
     };
     // In half of them, the caller id cannot call at first: calls show another ExoPhone.
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         passed_over(&database.quiet_table(), world.now()).await;
     }
     // Some schedules have hardly any slots, so that clicks are queued.
