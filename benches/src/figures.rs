@@ -101,7 +101,9 @@ pub(crate) async fn roll_up() -> Result<()> {
         .env("TABLE_NAME", TABLE_NAME);
     let function = Function::start(launch).await?;
     // All quarters once, so that a day's item is what it is at the end of a day.
-    let day: Vec<_> = Bucket::span(now() - SignedDuration::from_hours(25), now()).collect();
+    // The newest call lies in the quarter that begins now.
+    let end = now() + SignedDuration::from_secs(1);
+    let day: Vec<_> = Bucket::span(now() - SignedDuration::from_hours(25), end).collect();
     table.mark_all_dirty(&day, now()).await?;
     let until = now() + SignedDuration::from_hours(1);
     folding.run(now, until).await?;
@@ -118,13 +120,13 @@ pub(crate) async fn roll_up() -> Result<()> {
             table.put_call_summary(&call, 100 + events).await?;
         }
         // The stream marks a quarter once for all changes of a batch.
-        for bucket in Bucket::span(call(events * 3)?.at, now()) {
+        for bucket in Bucket::span(call(events * 3)?.at, end) {
             table.mark_dirty(bucket, &format!("bench/{events}")).await?;
         }
         let done = folding.run(now, until).await?;
         ensure!(done.written > 0 && done.failed == 0, "{done:?}");
         let spent = dynamo.meter().take();
-        for bucket in Bucket::span(call(events * 3)?.at, now()) {
+        for bucket in Bucket::span(call(events * 3)?.at, end) {
             table.mark_dirty(bucket, &format!("bench/{events}/again")).await?;
         }
         function.ready().await?;
