@@ -52,6 +52,12 @@ impl HistoryFilter {
         }
     }
 
+    /// Whether calls are asked for by span and number alone: whatever is read is taken.
+    pub fn takes_what_is_read(&self) -> bool {
+        let other = self.flow.is_some() || self.state.is_some() || self.outcome.is_some();
+        !(other || self.direction.is_some() || self.agent.is_some())
+    }
+
     /// Whether the call is asked for.
     pub fn takes(&self, call: &CallSummary) -> bool {
         fn is<T: PartialEq>(wanted: &Option<T>, has: Option<&T>) -> bool {
@@ -196,7 +202,7 @@ mod tests {
         }))
         .unwrap();
         let all = HistoryFilter::all(at, "2026-11-20T08:30:01Z".parse().unwrap());
-        assert!(all.takes(&call));
+        assert!(all.takes(&call) && all.takes_what_is_read());
         let with = |change: &dyn Fn(&mut HistoryFilter)| {
             let mut filter = all.clone();
             change(&mut filter);

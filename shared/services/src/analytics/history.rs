@@ -452,6 +452,11 @@ pub(super) async fn matching(
         Some(_) => (READS_OF_A_NUMBER, OF_A_NUMBER_AT_ONCE),
         None => (READS, READ_AT_ONCE),
     };
+    // Nothing is read in vain where everything is taken.
+    let at_once = match filter.takes_what_is_read() {
+        true => at_once.min(limit),
+        false => at_once,
+    };
     let mut found = Vec::new();
     for _ in 0..reads {
         let page = match &filter.number {
