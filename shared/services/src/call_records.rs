@@ -9,6 +9,7 @@ use domain::{
 use exotel::{
     CallEvent, CallStatus, ExotelTime, PhoneNumber,
     callback::{CallStatusCallback, Leg, PassthruCall},
+    ccm::CcmCall,
     default_zone,
 };
 use jiff::Timestamp;
@@ -45,6 +46,9 @@ pub fn of_callback(callback: &CallStatusCallback, country: Country) -> Result<Re
         custom_field: callback.custom_field.clone(),
         ..Said::default()
     };
+    if let Some(ccm) = &callback.ccm {
+        in_ccms_words(&mut report, ccm);
+    }
     let said = &mut report.said;
     match callback.event_type {
         Some(CallEvent::Answered) => said.answered_at = said.updated_at,
@@ -204,6 +208,76 @@ pub fn of_call(
     Ok(report.within_bounds())
 }
 
+/// What CCM's details of a call say, in v1's words where there are some: the agent is the first leg, the customer the
+/// second. CCM knows no price.
+///
+/// # Errors
+/// [`DomainError`] when its sid is none.
+#[cfg(feature = "outbound")]
+pub fn of_ccm(call: &CcmCall, country: Country) -> Result<RecordReport, DomainError> {
+    let status = call.v1_status();
+    let legs = Legs::read(&call.v1_legs());
+    let state = status
+        .as_ref()
+        .and_then(|status| CallState::from_exotel(status.as_str(), legs.second));
+    let over = state.is_some_and(CallState::is_terminal);
+    let state = if over {
+        state
+    } else {
+        state.map(|_| CallState::Accepted)
+    };
+    let mut report = RecordReport::new(call.sid.as_str().parse()?, ReportSource::Details, state);
+    let party = |number: &Option<PhoneNumber>| party(number.as_ref(), country);
+    report.said = Said {
+        created_at: time(call.created_time.as_ref()),
+        updated_at: time(call.updated_time.as_ref()),
+        started_at: time(call.start_time.as_ref()),
+        status: status.map(|status| status.as_str().to_owned()),
+        direction: direction(call.v1_direction().as_ref()),
+        from: party(&call.agent.contact_uri),
+        to: party(&call.customer.contact_uri),
+        exophone: party(&call.virtual_number),
+        recording_url: call.recordings.first().map(|url| url.as_str().to_owned()),
+        custom_field: call.custom_field.clone(),
+        ..Said::default()
+    };
+    in_ccms_words(&mut report, call);
+    if over {
+        let said = &mut report.said;
+        said.ended_at = time(call.end_time.as_ref());
+        said.duration_secs = call.total_duration_secs;
+        said.talk_secs = call.talk_secs;
+        legs.into(said);
+    }
+    Ok(report.within_bounds())
+}
+
+/// What CCM alone knows of a call, and its own word for how it ended.
+fn in_ccms_words(report: &mut RecordReport, call: &CcmCall) {
+    report.said.agent_user_id.clone_from(&call.agent.user_id);
+    report.said.digits.clone_from(&call.digits);
+    report.said.flow_id.clone_from(&call.app_id);
+    for (name, value) in [
+        (
+            "call_state",
+            call.state.as_ref().map(|word| word.as_str().to_owned()),
+        ),
+        (
+            "call_status",
+            call.status.as_ref().map(|word| word.as_str().to_owned()),
+        ),
+        ("agent_name", call.agent.name.clone()),
+        ("app_name", call.app_name.clone()),
+    ] {
+        report.extra.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    for (n, url) in call.recordings.iter().enumerate().skip(1) {
+        report
+            .extra
+            .insert(format!("recordings[{n}][url]"), url.as_str().to_owned());
+    }
+}
+
 /// Both legs of a report. A listed leg without a status was never dialled.
 struct Legs {
     first: Option<LegStatus>,
@@ -320,6 +394,29 @@ mod tests {
                 ("tenant_id", "112233"),
             ]
         );
+    }
+
+    #[test]
+    fn ccm_says_the_same_in_a_callback_and_more_in_its_own_words() {
+        let body = br#"{"event_details":{"event_type":"terminal"},"call_details":{"call_sid":"a1","direction":"outbound",
+            "virtual_number":"+918045550100","call_state":"terminal","call_status":"customer_unanswered","created_time":"2026-11-21T09:30:00+05:30",
+            "assigned_agent_details":{"user_id":"4b1e","user_name":"Asha R","contact_uri":"+919811100001"},
+            "customer_details":{"contact_uri":"+919811100002","status":"no-answer"},"total_talk_time":0,"custom_field":"ticket:88"}}"#;
+        let callback = CallStatusCallback::parse(None, body, None).unwrap();
+        let report = of_callback(&callback, Country::IN).unwrap();
+        assert_eq!(report.state, Some(CallState::NoAnswer));
+        let said = &report.said;
+        assert_eq!(
+            (said.leg1_status, said.leg2_status),
+            (Some(LegStatus::Completed), Some(LegStatus::NoAnswer))
+        );
+        assert_eq!(
+            (said.agent_user_id.as_deref(), said.direction),
+            (Some("4b1e"), Some(Direction::Outbound))
+        );
+        assert_eq!(said.to, Party::read("+919811100002", Country::IN));
+        assert_eq!(report.extra["call_status"], "customer_unanswered");
+        assert_eq!(report.extra["agent_name"], "Asha R");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 pub mod alerts;
 #[cfg(feature = "analytics")]
 pub mod analytics;
+#[cfg(feature = "call-details")]
+pub mod call_details;
 #[cfg(any(feature = "inbound", feature = "outbound"))]
 pub mod call_records;
 #[cfg(feature = "connect")]
@@ -17,6 +19,8 @@ pub mod health;
 #[cfg(feature = "inbound")]
 pub mod inbound;
 pub mod logs;
+#[cfg(any(feature = "call-details", feature = "directory", feature = "raw-events"))]
+mod masking;
 #[cfg(feature = "outbound")]
 pub mod outbound;
 #[cfg(feature = "projection")]

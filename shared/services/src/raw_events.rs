@@ -4,6 +4,8 @@ use domain::ids::{CallId, LeadId, SmsId};
 use jiff::Timestamp;
 use serde::Serialize;
 use table::{EventOwner, RawEvent};
+
+use crate::masking::mask;
 #[cfg(feature = "raw-events")]
 use {
     crate::{
@@ -77,24 +79,6 @@ impl RawEventView {
             handled: event.handled,
         }
     }
-}
-
-/// The text with every number reduced to four digits and every http address to its scheme, whatever the encoding:
-/// in a form, in JSON, in a multipart body.
-fn mask(text: &str) -> String {
-    let mut masked = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("http") {
-        let (before, address) = rest.split_at(at);
-        let end = address
-            .find(|c: char| c.is_whitespace() || matches!(c, '&' | '"' | '<' | '\''))
-            .unwrap_or(address.len());
-        masked.push_str(before);
-        masked.push_str("http…");
-        rest = &address[end..];
-    }
-    masked.push_str(rest);
-    exotel::mask_numbers(&masked)
 }
 
 /// Lists raw events and asks for them to be applied again.

@@ -46,6 +46,23 @@ pub struct UnusableAccount {
     pub problem: String,
 }
 
+/// A client of the account at this origin, for a function that only asks.
+///
+/// # Errors
+/// [`UnusableAccount`] names the setting.
+pub fn client(
+    http: reqwest::Client,
+    base_url: &str,
+    credentials: Credentials,
+) -> Result<Client, UnusableAccount> {
+    let unusable = |setting, problem: String| UnusableAccount { setting, problem };
+    let base_url = base_url
+        .parse()
+        .map_err(|_| unusable("EXOTEL_SUBDOMAIN", "it is no URL".to_owned()))?;
+    Client::new(http, base_url, credentials)
+        .map_err(|error| unusable("the Exotel account", error.to_string()))
+}
+
 impl Account<Client> {
     /// The account, reached by this HTTP client; the two functions make the URLs that Exotel calls back.
     ///
@@ -58,17 +75,12 @@ impl Account<Client> {
         sms_callback: impl Fn(&SmsLocator) -> String + Send + Sync + 'static,
     ) -> Result<Self, UnusableAccount> {
         let unusable = |setting, problem: String| UnusableAccount { setting, problem };
-        let base_url = settings
-            .base_url
-            .parse()
-            .map_err(|_| unusable("EXOTEL_SUBDOMAIN", "it is no URL".to_owned()))?;
         let credentials = Credentials {
             account_sid: settings.account_sid,
             api_key: settings.api_key,
             api_token: settings.api_token,
         };
-        let exotel = Client::new(http, base_url, credentials)
-            .map_err(|error| unusable("the Exotel account", error.to_string()))?;
+        let exotel = client(http, &settings.base_url, credentials)?;
         let caller_id = PhoneNumber::parse(&settings.caller_id, settings.country)
             .map_err(|error| unusable("EXOTEL_CALLER_ID", error.to_string()))?;
         let sms_type = match settings.sms_type.as_str() {

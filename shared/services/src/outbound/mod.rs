@@ -23,6 +23,7 @@ mod sweep;
 mod tasks;
 
 use domain::toll_fraud::{Destinations, Quotas};
+pub use exotel::Credentials;
 use jiff::tz::TimeZone;
 use table::{Table, TableError};
 
@@ -32,7 +33,7 @@ pub use exotel::Client;
 use self::{caller_id::CallerIds, clock::SharedWorld, limiter::Limiter};
 pub use self::{
     clicks::{Click, Placed, Text},
-    connect::{AccountSettings, UnusableAccount},
+    connect::{AccountSettings, UnusableAccount, client},
     exotel_side::{Account, Exotel, SmsSettings},
     once::{Request, fingerprint},
     queue::{OutboundQueue, QueueError},
