@@ -263,7 +263,7 @@ fn kept(answer: Answer) -> Result<Response, Problem> {
     Ok(response)
 }
 
-fn not_configured(why: impl std::fmt::Display) -> Problem {
+pub(crate) fn not_configured(why: impl std::fmt::Display) -> Problem {
     tracing::warn!("nothing can be sent: {why}");
     let detail = "Exotel is not configured here; ask your administrator.";
     Problem::new(503, "exotel_not_configured", detail)

@@ -13,7 +13,7 @@ use domain::{
     outbound_limit::{Class, Patience},
     phone::Country,
 };
-use exotel::{calls::GetCall, ccm::GetCcmCall, mask_numbers};
+use exotel::{calls::GetCall, ccm::GetCcmCall};
 use jiff::Timestamp;
 use serde::Serialize;
 use table::{HeldRecord, Recorded, Table, TableError, limits::Reserving};
@@ -351,7 +351,7 @@ impl CallRecordView {
         let Found { record, stale } = found;
         let party = |party: &Party| {
             if masked {
-                mask_numbers(party.as_str())
+                format!("…{}", party.last4())
             } else {
                 party.as_str().to_owned()
             }

@@ -29,6 +29,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("GET /api/admin/users/{id}", "directory"),
     ("GET /api/admin/alerts", "alerts"),
     ("POST /api/admin/alerts/{id}/acknowledge", "alerts"),
+    ("GET /api/admin/calls/{sid}", "call-record"),
     ("GET /api/admin/raw-events", "raw-events"),
     ("POST /api/admin/raw-events/{id}/replay", "raw-events"),
     ("GET /api/admin/analytics/dashboard", "analytics"),

@@ -54,6 +54,7 @@ async fn without_a_good_token_every_route_is_401() {
         ("GET", "/api/admin/raw-events"),
         ("GET", "/api/admin/exophones"),
         ("GET", "/api/admin/exophones/{sid}/checks"),
+        ("GET", "/api/admin/calls/{sid}"),
         ("POST", "/api/admin/raw-events/{id}/replay"),
         ("GET", "/api/admin/alerts"),
         ("POST", "/api/admin/alerts/{id}/acknowledge"),

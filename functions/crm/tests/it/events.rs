@@ -6,6 +6,7 @@ use domain::{
 };
 use table::{EventOwner, RawEvent};
 
+use crate::call_records::keep_settled_record;
 use crate::house::{ADMIN, Event, House, SALES, at, call, sms, talked};
 
 #[tokio::test]
@@ -45,6 +46,7 @@ async fn every_example_event_of_this_package_is_answered_with_success() {
     };
     house.table.raise_alert(&alert).await.unwrap();
     crate::exophones_route::heard(&house).await;
+    keep_settled_record(&house.table).await;
     for (name, who, status) in [
         ("exotel-status.ok", SALES, 200),
         ("my-call-number.ok", SALES, 200),
@@ -62,6 +64,7 @@ async fn every_example_event_of_this_package_is_answered_with_success() {
         ("recording-link.ok", SALES, 200),
         ("raw-events.list", ADMIN, 200),
         ("raw-events.replay", ADMIN, 202),
+        ("call-record.settled", ADMIN, 200),
         ("alerts.list", ADMIN, 200),
         ("alerts.acknowledge", ADMIN, 200),
         ("analytics.dashboard", ADMIN, 200),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use axum::{Router, extract::State, routing::post};
-use crm::{Crm, figure_routes::Figures};
+use crm::{Crm, call_record::CallRecordDoor, figure_routes::Figures};
 use domain::{
     access::{Caller, Role},
     call::{Call, CallOrigin, CallProgress, CallReport, CallState, ExotelCall, ReportSource},
@@ -24,7 +24,7 @@ use services::{inbound::WebhookQueue, raw_events::RawEvents};
 use table::Table;
 
 use crate::{
-    alerts_bin, analytics, call_log, directory_bin, exophones, exotel_status, my_call_number, raw_events,
+    alerts_bin, analytics, call_log, call_record, directory_bin, exophones, exotel_status, my_call_number, raw_events,
     reconciliation, recording_link, sms_log, timeline,
 };
 
@@ -38,6 +38,7 @@ pub(crate) struct House {
     crm: Crm,
     events: RawEvents,
     figures: Figures,
+    calls: CallRecordDoor,
 }
 
 /// What a function answered.
@@ -94,13 +95,16 @@ impl House {
             });
             Boot::new(settings, now()).await.unwrap()
         };
-        let crm = Crm::from_boot(&boot(dynamo.endpoint_url()).await).unwrap();
+        let booted = boot(dynamo.endpoint_url()).await;
+        let crm = Crm::from_boot(&booted).unwrap();
+        let calls = CallRecordDoor::from_boot(&booted).unwrap();
         let queues = boot(&queue_url).await;
         let figures = Figures::from_boot(&queues, &crm).unwrap();
         let queue = WebhookQueue::new(queues.aws().clone(), format!("{queue_url}/queue"));
         let table = Table::new(dynamo.client(), dynamo::TABLE_NAME);
         let house = Self {
             events: RawEvents::new(table.clone(), queue),
+            calls,
             dynamo,
             table,
             queued,
@@ -154,6 +158,12 @@ impl House {
             }
             "exophones" | "checks" => {
                 answer(&cors, request, async |r| exophones::handle(crm, r, now()).await).await
+            }
+            "{sid}" => {
+                answer(&cors, request, async |r| {
+                    Box::pin(call_record::handle(&self.calls, r, now())).await
+                })
+                .await
             }
             "raw-events" | "replay" => {
                 answer(&cors, request, async |r| {

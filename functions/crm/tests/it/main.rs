@@ -4,6 +4,7 @@
 mod access;
 mod alerts;
 mod bad_input;
+mod call_records;
 mod directory;
 mod events;
 mod exophones_route;
@@ -28,6 +29,7 @@ bin!(alerts_bin, "../../src/bin/alerts.rs");
 bin!(analytics, "../../src/bin/analytics.rs");
 bin!(click_to_call, "../../src/bin/click-to-call.rs");
 bin!(call_log, "../../src/bin/call-log.rs");
+bin!(call_record, "../../src/bin/call-record.rs");
 bin!(directory_bin, "../../src/bin/directory.rs");
 bin!(exophones, "../../src/bin/exophones.rs");
 bin!(exotel_status, "../../src/bin/exotel-status.rs");

@@ -36,7 +36,7 @@ const SMS: &str = "/api/sales/crm/{id}/sms";
 
 /// A clock that moves when somebody waits, or when the test says so.
 #[derive(Default)]
-struct Hands(Mutex<SignedDuration>, AtomicU64);
+pub(crate) struct Hands(Mutex<SignedDuration>, AtomicU64);
 
 impl World for Hands {
     fn now(&self) -> Timestamp {
@@ -54,7 +54,7 @@ impl World for Hands {
 }
 
 impl Hands {
-    fn pass(&self, duration: SignedDuration) {
+    pub(crate) fn pass(&self, duration: SignedDuration) {
         *self.0.lock().unwrap() += duration;
     }
 }

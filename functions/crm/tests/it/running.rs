@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use runtime_api::{Function, Launch};
 use serde_json::{Value, json};
 
+use crate::call_records::keep_settled_record;
 use crate::house::{ADMIN, Event, House, JWT_SECRET, SALES, call, sms, talked};
 
 fn launch(program: &str, house: &House) -> Launch {
@@ -34,6 +35,7 @@ async fn every_function_starts_and_answers_its_example_event() {
         .await
         .unwrap();
     house.table.create_sms(&sms(2)).await.unwrap();
+    keep_settled_record(&house.table).await;
     for (program, event, who, status) in [
         (
             env!("CARGO_BIN_EXE_exotel-status"),
@@ -58,6 +60,12 @@ async fn every_function_starts_and_answers_its_example_event() {
             200,
         ),
         (env!("CARGO_BIN_EXE_raw-events"), "raw-events.list", ADMIN, 200),
+        (
+            env!("CARGO_BIN_EXE_call-record"),
+            "call-record.settled",
+            ADMIN,
+            200,
+        ),
         (env!("CARGO_BIN_EXE_alerts"), "alerts.list", ADMIN, 200),
         (env!("CARGO_BIN_EXE_analytics"), "analytics.dashboard", ADMIN, 200),
         (
