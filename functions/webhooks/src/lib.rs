@@ -88,6 +88,16 @@ impl Door {
         answer(Box::pin(self.inbox.receive(delivery, now)).await)
     }
 
+    /// The same for a HeartBeat.
+    ///
+    /// # Errors
+    /// As for [`Door::receive`].
+    pub async fn receive_heartbeat(&self, request: &Request, now: Timestamp) -> Result<Response, Problem> {
+        let (secrets, locator) = self.admit(request, now).await?;
+        let delivery = self.delivery(request, &secrets, locator)?;
+        answer(Box::pin(self.inbox.receive_heartbeat(delivery, now)).await)
+    }
+
     /// The secrets that let the sender in, and the row that the URL names, if it names one.
     async fn admit(
         &self,

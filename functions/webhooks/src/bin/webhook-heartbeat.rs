@@ -20,5 +20,5 @@ fn main() -> ExitCode {
 }
 
 async fn handle(door: &Door, request: Request) -> Result<Response, Problem> {
-    door.receive(&request, Timestamp::now()).await
+    door.receive_heartbeat(&request, Timestamp::now()).await
 }

@@ -276,7 +276,10 @@ pub(crate) async fn steer(inbox: Inbox, rule: &str, post: &Post) -> u16 {
 pub(crate) async fn post(door: &Door, post: &Post) -> (u16, Value) {
     let request = Request::from_event(&post.event()).unwrap();
     let response = answer(&CorsConfig::default(), request, async |request| {
-        door.receive(&request, now()).await
+        match request.raw_path().ends_with("/heartbeat") {
+            true => door.receive_heartbeat(&request, now()).await,
+            false => door.receive(&request, now()).await,
+        }
     })
     .await;
     let status = response.status().as_u16();

@@ -69,7 +69,7 @@ async fn a_push_with_thousands_of_numbers_is_taken_and_one_beyond_lambda_is_413(
     let request = Request::from_event(&longer.event()).unwrap();
     let cors = CorsConfig::default();
     let refused = answer(&cors, request, async |request| {
-        door.receive(&request, now()).await
+        door.receive_heartbeat(&request, now()).await
     })
     .await;
     assert_eq!(refused.status(), 413);

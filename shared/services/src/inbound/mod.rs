@@ -7,6 +7,7 @@
 //! Nothing here fails: what the table does not take goes to the queue `webhook-events`, and [`Receipt`] tells the
 //! door what to answer.
 
+mod heartbeat;
 mod passthru;
 mod queue;
 mod reading;
@@ -23,8 +24,6 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use table::{EventOwner, RawEvent, Recorded, Table, TableError};
-
-use crate::health::{self, Monitor};
 
 #[cfg(feature = "projection")]
 pub(crate) use self::reading::record_report;
@@ -44,8 +43,6 @@ pub const LONGEST_BODY: usize = 64 * 1024;
 /// A longer content type or query string says nothing about a call any more; what is beyond is not kept.
 const LONGEST_HEADER: usize = 8 * 1024;
 
-/// A HeartBeat needs several reads and writes one after the other.
-const HEARTBEAT_OPERATION: Duration = Duration::from_millis(2500);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
 /// Limits of one attempt and of one operation.
@@ -226,10 +223,10 @@ impl Inbox {
     ///
     /// An event of a capability URL is applied to the row that the capability names and to no other, whatever sid it
     /// carries; one whose sid contradicts the row's is kept and changes nothing.
+    ///
+    /// For every webhook but the HeartBeat, which has [`Inbox::receive_heartbeat`]: a function links what it calls.
     pub async fn receive(&self, delivery: Delivery<'_>, now: Timestamp) -> Receipt {
-        if delivery.webhook == Webhook::Heartbeat {
-            return self.receive_heartbeat(&delivery, now).await;
-        }
+        debug_assert_ne!(delivery.webhook, Webhook::Heartbeat);
         let mut event = clean(&delivery, now);
         let reading = read_event(delivery.webhook, &event);
         if let Some(why) = &reading.unreadable {
@@ -255,28 +252,6 @@ impl Inbox {
             }
             Err(error) => self.settle(event, Err(error), Ok(false)).await,
         }
-    }
-
-    /// Keeps a HeartBeat and takes it in, side by side.
-    async fn receive_heartbeat(&self, delivery: &Delivery<'_>, now: Timestamp) -> Receipt {
-        let too_long = delivery.body.len() > health::LONGEST_HEARTBEAT;
-        let cut = too_long.then(|| health::cut(delivery.body));
-        let delivery = Delivery {
-            locator: None,
-            body: cut.as_deref().unwrap_or(delivery.body),
-            ..*delivery
-        };
-        let mut event = clean(&delivery, now);
-        event.owner = EventOwner::Sid(health::HEARTBEAT_OWNER.to_owned());
-        event.handled = Some(true);
-        let took_in = async {
-            // A table that is slow must not cost the answer: then the queue has it.
-            let applied =
-                tokio::time::timeout(HEARTBEAT_OPERATION, apply_heartbeat(&self.table, &event)).await;
-            applied.unwrap_or(Err(TableError::Unavailable { source: None }))
-        };
-        let (kept, applied) = tokio::join!(self.table.put_raw_event(&event), took_in);
-        self.settle(event, kept, applied).await
     }
 
     /// What became of both writes decides the answer; what failed goes to the queue, which does both again.
@@ -428,23 +403,6 @@ async fn find_row(
 /// Whether an event that is about no row of ours is dealt with by being kept.
 fn without_row(report: Option<&Report>) -> bool {
     matches!(report, Some(Report::Passthru))
-}
-
-/// Takes a HeartBeat in; tells whether it could be read.
-async fn apply_heartbeat(table: &Table, event: &RawEvent) -> Result<bool, TableError> {
-    let push = match health::read_push(&event.body, event.received_at) {
-        Ok(push) => push,
-        Err(why) => {
-            let why = exotel::mask_numbers(&why.to_string());
-            tracing::warn!(event.hash = %event.hash, "kept a HeartBeat that cannot be read: {why}");
-            return Ok(false);
-        }
-    };
-    let monitor = Monitor::new(table.clone());
-    monitor
-        .receive_push(&push, event.received_at, &event.hash)
-        .await?;
-    Ok(true)
 }
 
 /// Applies a report to its row; tells whether that row exists and takes reports. Nothing to report is not handled.

@@ -3,7 +3,9 @@
 use aws_types::SdkConfig;
 use table::{EventOwner, RawEvent, Table, TableError, events::RawEventId};
 
-use super::{Locator, Webhook, WebhookMessage, apply, apply_heartbeat, find_row, read_event, without_row};
+use super::{
+    Locator, Webhook, WebhookMessage, apply, find_row, heartbeat::apply_heartbeat, read_event, without_row,
+};
 use crate::health::HEARTBEAT_OWNER;
 
 /// What became of a message.

@@ -80,7 +80,7 @@ async fn receive(inbox: &Inbox, body: &[u8], now: Timestamp) -> Receipt {
         body,
         credentials: &["hunter2hunter2".to_owned().into()],
     };
-    inbox.receive(delivery, now).await
+    inbox.receive_heartbeat(delivery, now).await
 }
 
 const KEPT: Receipt = Receipt::Kept {
