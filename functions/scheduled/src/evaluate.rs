@@ -52,7 +52,7 @@ impl Watch {
                 values.push((metric, value.into()));
             }
         }
-        self.metrics.put(now, &[], &values);
+        self.metrics.put(now, &values);
         Ok(evaluated)
     }
 }

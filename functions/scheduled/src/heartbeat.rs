@@ -79,7 +79,7 @@ impl Heartbeat {
             (Metric::ExophonesAffected, f64::from(affected)),
             (Metric::HeartbeatSilence, silent_secs),
         ];
-        self.metrics.put(self.world.now(), &[], &values);
+        self.metrics.put(self.world.now(), &values);
         match polled.stopped {
             Some(Stopped::Unauthorized) => Err(failed(
                 "Rejected",

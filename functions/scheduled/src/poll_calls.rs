@@ -89,7 +89,7 @@ impl Poller {
             (Metric::PolledCalls, count(run.tally.calls)),
             (Metric::PolledGaps, count(gaps)),
         ];
-        self.metrics.put(self.reconciler.now(), &[], &values);
+        self.metrics.put(self.reconciler.now(), &values);
         match &run.stopped {
             Some(Stopped::Unauthorized) => Err(failed("Exotel refuses the credentials of the call list")),
             Some(Stopped::Refused(why)) => Err(failed(&format!("Exotel refuses to list the calls: {why}"))),

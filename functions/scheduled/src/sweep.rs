@@ -103,11 +103,8 @@ impl Sweeper {
     pub async fn count(&self) -> Result<(), Diagnostic> {
         let now = self.outbound.now();
         let counted = unconfirmed::count(&self.table, now).await.map_err(failed)?;
-        self.metrics.put(
-            now,
-            &[],
-            &[(Metric::UnconfirmedIntents, f64::from(counted.calls))],
-        );
+        self.metrics
+            .put(now, &[(Metric::UnconfirmedIntents, f64::from(counted.calls))]);
         Ok(())
     }
 }

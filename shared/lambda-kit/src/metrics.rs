@@ -31,15 +31,13 @@ pub enum Metric {
     UnconfirmedIntents,
     /// Percent of calls that connected; from evaluate-alerts.
     VoiceConnect,
-    /// Callbacks received, by the dimension `Webhook`; from the webhook functions.
-    WebhookEvents,
     /// Percent of our calls whose end no webhook had told right when the poll judged them; from evaluate-alerts.
     WebhookGap,
 }
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Metric; 11] = [
+    pub const ALL: [Metric; 10] = [
         Metric::OpenAlerts,
         Metric::DltRejection,
         Metric::ExophonesAffected,
@@ -49,7 +47,6 @@ impl Metric {
         Metric::SmsDelivery,
         Metric::UnconfirmedIntents,
         Metric::VoiceConnect,
-        Metric::WebhookEvents,
         Metric::WebhookGap,
     ];
 
@@ -65,7 +62,6 @@ impl Metric {
             Metric::SmsDelivery => "SmsDelivery",
             Metric::UnconfirmedIntents => "UnconfirmedIntents",
             Metric::VoiceConnect => "VoiceConnect",
-            Metric::WebhookEvents => "WebhookEvents",
             Metric::WebhookGap => "WebhookGap",
         }
     }
@@ -77,8 +73,7 @@ impl Metric {
             | Metric::ExophonesAffected
             | Metric::PolledCalls
             | Metric::PolledGaps
-            | Metric::UnconfirmedIntents
-            | Metric::WebhookEvents => "Count",
+            | Metric::UnconfirmedIntents => "Count",
             Metric::HeartbeatSilence => "Seconds",
             Metric::DltRejection | Metric::SmsDelivery | Metric::VoiceConnect | Metric::WebhookGap => {
                 "Percent"
@@ -87,16 +82,10 @@ impl Metric {
     }
 }
 
-/// A dimension's name and value. Both are words of the code: each value is a metric of its own that is paid for, and
-/// what comes from outside (a phone number, a sid) has no place in one.
-pub type Dimension = (&'static str, &'static str);
-
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(rename = "_aws")]
     aws: Aws<'a>,
-    #[serde(flatten)]
-    dimensions: BTreeMap<&'a str, &'a str>,
     #[serde(flatten)]
     values: BTreeMap<&'a str, f64>,
 }
@@ -112,7 +101,9 @@ struct Aws<'a> {
 #[serde(rename_all = "PascalCase")]
 struct Directive<'a> {
     namespace: &'a str,
-    dimensions: [Vec<&'a str>; 1],
+    /// One set of dimensions, which is empty: each value of a dimension is a metric of its own that is paid for, and what
+    /// comes from outside (a phone number, a sid) has no place in one.
+    dimensions: [[&'a str; 0]; 1],
     metrics: Vec<Definition>,
 }
 
@@ -138,8 +129,8 @@ impl Metrics {
     }
 
     /// Writes the values of `now` to standard output. Values that are no numbers are left out.
-    pub fn put(&self, now: Timestamp, dimensions: &[Dimension], values: &[(Metric, f64)]) {
-        if let Some(mut line) = self.line(now, dimensions, values) {
+    pub fn put(&self, now: Timestamp, values: &[(Metric, f64)]) {
+        if let Some(mut line) = self.line(now, values) {
             line.push('\n');
             // One write, so that no log line falls into it; when standard output is gone, so is who would read it.
             let _ = std::io::stdout().lock().write_all(line.as_bytes());
@@ -147,7 +138,7 @@ impl Metrics {
     }
 
     /// The line that [`Metrics::put`] writes; `None` when there is nothing to write.
-    pub fn line(&self, now: Timestamp, dimensions: &[Dimension], values: &[(Metric, f64)]) -> Option<String> {
+    pub fn line(&self, now: Timestamp, values: &[(Metric, f64)]) -> Option<String> {
         let namespace = self.namespace.as_deref()?;
         let values: Vec<_> = values.iter().filter(|(_, value)| value.is_finite()).collect();
         if values.is_empty() {
@@ -158,7 +149,7 @@ impl Metrics {
                 timestamp: now.as_millisecond(),
                 cloud_watch_metrics: [Directive {
                     namespace,
-                    dimensions: [dimensions.iter().map(|(name, _)| *name).collect()],
+                    dimensions: [[]],
                     metrics: values
                         .iter()
                         .map(|(metric, _)| Definition {
@@ -168,7 +159,6 @@ impl Metrics {
                         .collect(),
                 }],
             },
-            dimensions: dimensions.iter().copied().collect(),
             values: values
                 .iter()
                 .map(|(metric, value)| (metric.name(), *value))
@@ -196,30 +186,27 @@ mod tests {
 
     #[test]
     fn a_metric_is_one_line_of_the_embedded_format() {
-        let line = metrics(Some("exotel")).line(now(), &[], &[(Metric::UnconfirmedIntents, 3.0)]);
+        let line = metrics(Some("exotel")).line(now(), &[(Metric::UnconfirmedIntents, 3.0)]);
         assert_eq!(
             line.unwrap(),
             r#"{"_aws":{"Timestamp":1795163400000,"CloudWatchMetrics":[{"Namespace":"exotel","Dimensions":[[]],"Metrics":[{"Name":"UnconfirmedIntents","Unit":"Count"}]}]},"UnconfirmedIntents":3.0}"#
         );
-        let line = metrics(Some("exotel")).line(
-            now(),
-            &[("Webhook", "call")],
-            &[(Metric::WebhookEvents, 1.0), (Metric::WebhookGap, 2.5)],
-        );
+        let values = [(Metric::OpenAlerts, 1.0), (Metric::WebhookGap, 2.5)];
+        let line = metrics(Some("exotel")).line(now(), &values);
         assert_eq!(
             line.unwrap(),
-            r#"{"_aws":{"Timestamp":1795163400000,"CloudWatchMetrics":[{"Namespace":"exotel","Dimensions":[["Webhook"]],"Metrics":[{"Name":"WebhookEvents","Unit":"Count"},{"Name":"WebhookGap","Unit":"Percent"}]}]},"Webhook":"call","WebhookEvents":1.0,"WebhookGap":2.5}"#
+            r#"{"_aws":{"Timestamp":1795163400000,"CloudWatchMetrics":[{"Namespace":"exotel","Dimensions":[[]],"Metrics":[{"Name":"OpenAlerts","Unit":"Count"},{"Name":"WebhookGap","Unit":"Percent"}]}]},"OpenAlerts":1.0,"WebhookGap":2.5}"#
         );
     }
 
     #[test]
     fn nothing_is_written_without_a_namespace_or_of_what_is_no_number() {
-        assert_eq!(metrics(None).line(now(), &[], &[(Metric::OpenAlerts, 1.0)]), None);
+        assert_eq!(metrics(None).line(now(), &[(Metric::OpenAlerts, 1.0)]), None);
         let odd = [
             (Metric::VoiceConnect, f64::NAN),
             (Metric::SmsDelivery, f64::INFINITY),
         ];
-        assert_eq!(metrics(Some("exotel")).line(now(), &[], &odd), None);
-        assert_eq!(metrics(Some("exotel")).line(now(), &[], &[]), None);
+        assert_eq!(metrics(Some("exotel")).line(now(), &odd), None);
+        assert_eq!(metrics(Some("exotel")).line(now(), &[]), None);
     }
 }
