@@ -729,7 +729,7 @@ mod tests {
             ("EXPIRED", 0, 0),
         ] {
             let mut report = SmsReport::new(ReportSource::Callback, Some(SmsState::Failed));
-            report.error_message = Some(told.to_owned());
+            report.detailed_status = Some(told.to_owned());
             report.price = Some("0.3".to_owned());
             sms.progress = SmsProgress::new(SmsState::InFlight);
             sms.progress.merge(&report);

@@ -150,8 +150,12 @@ pub struct SmsReport {
     pub state: Option<SmsState>,
     /// Exotel's id of the message.
     pub sid: Option<SmsSid>,
-    /// `DetailedStatus` of a failure: what the log shows as the error.
-    pub error_message: Option<String>,
+    /// Exotel's `DetailedStatus`, numbers masked: of a failure, what the log shows as the error.
+    pub detailed_status: Option<String>,
+    /// Its `DetailedStatusCode`.
+    pub detailed_code: Option<u32>,
+    /// When the operator got it.
+    pub date_sent: Option<Timestamp>,
     /// Billed parts.
     pub units: Option<u32>,
     /// What it cost.
@@ -165,7 +169,9 @@ impl SmsReport {
             source,
             state,
             sid: None,
-            error_message: None,
+            detailed_status: None,
+            detailed_code: None,
+            date_sent: None,
             units: None,
             price: None,
         }
@@ -187,8 +193,12 @@ pub struct SmsProgress {
     pub rank: u32,
     /// Exotel's id, once known.
     pub sid: Option<SmsSid>,
-    /// Why it failed; shown only while the state is a failure.
-    pub error_message: Option<Ranked<String>>,
+    /// Exotel's words for the state; of a failure, why.
+    pub detailed_status: Option<Ranked<String>>,
+    /// Exotel's code for them.
+    pub detailed_code: Option<Ranked<u32>>,
+    /// When the operator got it.
+    pub date_sent: Option<Ranked<Timestamp>>,
     /// Billed parts.
     pub units: Option<Ranked<u32>>,
     /// What it cost.
@@ -202,7 +212,9 @@ impl SmsProgress {
             state,
             rank: state.own_rank(),
             sid: None,
-            error_message: None,
+            detailed_status: None,
+            detailed_code: None,
+            date_sent: None,
             units: None,
             price: None,
         }
@@ -222,7 +234,9 @@ impl SmsProgress {
             self.sid.clone_from(&report.sid);
             changed = true;
         }
-        changed |= Ranked::offer(&mut self.error_message, report.error_message.as_ref(), rank);
+        changed |= Ranked::offer(&mut self.detailed_status, report.detailed_status.as_ref(), rank);
+        changed |= Ranked::offer(&mut self.detailed_code, report.detailed_code.as_ref(), rank);
+        changed |= Ranked::offer(&mut self.date_sent, report.date_sent.as_ref(), rank);
         changed |= Ranked::offer(&mut self.units, report.units.as_ref(), rank);
         changed |= Ranked::offer(&mut self.price, report.price.as_ref(), rank);
         changed
@@ -257,9 +271,9 @@ impl Sms {
         match self.progress.state {
             SmsState::Failed => self
                 .progress
-                .error_message
+                .detailed_status
                 .as_ref()
-                .map(|message| message.value.as_str()),
+                .map(|status| status.value.as_str()),
             SmsState::Refused | SmsState::Expired | SmsState::GaveUp => self.reason.as_deref(),
             _ => None,
         }
@@ -318,7 +332,7 @@ mod tests {
         fn order_of_reports_never_matters(picks in prop::collection::vec((0usize..8, 1u8..3, prop::option::of("[ab]")), 2..6), swap in any::<prop::sample::Index>()) {
             let states = [SmsState::Queued, SmsState::Sending, SmsState::Submitted, SmsState::Sent, SmsState::Failed, SmsState::Delivered, SmsState::Lost, SmsState::Unconfirmed];
             let reports: Vec<_> = picks.iter().map(|(state, source, text)| SmsReport {
-                error_message: text.clone(),
+                detailed_status: text.clone(),
                 ..SmsReport::new(if *source == 1 { ReportSource::Callback } else { ReportSource::Details }, Some(states[*state]))
             }).collect();
             let play = |reports: &[SmsReport]| {

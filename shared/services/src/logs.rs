@@ -1,6 +1,7 @@
 //! A lead's calls and messages as people see them: lists, the timeline, and calls logged by hand.
 
 use domain::{
+    Ranked,
     access::Caller,
     call::{Call, CallOrigin, CallSource, CallState, Outcome},
     ids::{CallId, CallLocator, CallSid, LeadId, SmsId, SmsSid, UserId},
@@ -94,6 +95,21 @@ pub struct SmsLog {
     pub error_message: Option<String>,
     /// When it was wanted; UTC.
     pub sent_at: Timestamp,
+    /// When the operator got it; UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date_sent: Option<Timestamp>,
+    /// Exotel's words for where it stands, numbers masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detailed_status: Option<String>,
+    /// Exotel's code for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detailed_status_code: Option<u32>,
+    /// Billed parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sms_units: Option<u32>,
+    /// What it cost, a decimal number in the account's currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price: Option<String>,
 }
 
 impl From<&Sms> for SmsLog {
@@ -108,8 +124,17 @@ impl From<&Sms> for SmsLog {
             exotel_sms_sid: sms.progress.sid.clone(),
             error_message: sms.error_message().map(str::to_owned),
             sent_at: sms.sent_at,
+            date_sent: value(&sms.progress.date_sent),
+            detailed_status: value(&sms.progress.detailed_status),
+            detailed_status_code: value(&sms.progress.detailed_code),
+            sms_units: value(&sms.progress.units),
+            price: value(&sms.progress.price),
         }
     }
+}
+
+fn value<T: Clone>(fact: &Option<Ranked<T>>) -> Option<T> {
+    fact.as_ref().map(|fact| fact.value.clone())
 }
 
 /// Something that happened with a lead.

@@ -49,7 +49,11 @@ struct SmsRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sid: Option<SmsSid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    error_message: Option<Ranked<String>>,
+    detailed_status: Option<Ranked<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    detailed_code: Option<Ranked<u32>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    date_sent: Option<Ranked<Timestamp>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     units: Option<Ranked<u32>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,7 +79,9 @@ fn to_item(sms: &Sms) -> Result<Attributes, TableError> {
         rank: progress.rank,
         rev: 0,
         sid: progress.sid,
-        error_message: progress.error_message,
+        detailed_status: progress.detailed_status,
+        detailed_code: progress.detailed_code,
+        date_sent: progress.date_sent,
         units: progress.units,
         price: progress.price,
     };
@@ -84,8 +90,14 @@ fn to_item(sms: &Sms) -> Result<Attributes, TableError> {
 
 fn facts(progress: &SmsProgress) -> Facts {
     let mut facts = Facts::new();
-    if let Some(fact) = &progress.error_message {
-        facts.push(("error_message", attribute(fact)));
+    if let Some(fact) = &progress.detailed_status {
+        facts.push(("detailed_status", attribute(fact)));
+    }
+    if let Some(fact) = &progress.detailed_code {
+        facts.push(("detailed_code", attribute(fact)));
+    }
+    if let Some(fact) = &progress.date_sent {
+        facts.push(("date_sent", attribute(fact)));
     }
     if let Some(fact) = &progress.units {
         facts.push(("units", attribute(fact)));
@@ -125,7 +137,9 @@ impl Placed for Sms {
                 state: row.state,
                 rank: row.rank,
                 sid: row.sid,
-                error_message: row.error_message,
+                detailed_status: row.detailed_status,
+                detailed_code: row.detailed_code,
+                date_sent: row.date_sent,
                 units: row.units,
                 price: row.price,
             },

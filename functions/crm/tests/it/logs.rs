@@ -97,7 +97,11 @@ async fn a_message_shows_its_status_and_why_it_failed() {
     house.table.create_sms(&sms).await.unwrap();
     let failed = SmsReport {
         sid: Some("def456".parse().unwrap()),
-        error_message: Some("EXPIRED".to_owned()),
+        detailed_status: Some("EXPIRED".to_owned()),
+        detailed_code: Some(23001),
+        date_sent: Some("2026-11-20T08:31:00Z".parse().unwrap()),
+        units: Some(1),
+        price: Some("0.2".to_owned()),
         ..SmsReport::new(ReportSource::Callback, Some(SmsState::Failed))
     };
     house
@@ -118,7 +122,8 @@ async fn a_message_shows_its_status_and_why_it_failed() {
             json!({"nextCursor": null, "items": [{
                 "id": sms.locator.id, "leadId": "lead-1", "sentBy": "sales-1", "toPhone": "+919811100001",
                 "body": "Your visit is booked for 11 am.", "status": "failed", "exotelSmsSid": "def456",
-                "errorMessage": "EXPIRED", "sentAt": "2026-11-20T08:30:00.001Z",
+                "errorMessage": "EXPIRED", "sentAt": "2026-11-20T08:30:00.001Z", "dateSent": "2026-11-20T08:31:00Z",
+                "detailedStatus": "EXPIRED", "detailedStatusCode": 23001, "smsUnits": 1, "price": "0.2",
             }]})
         );
     }

@@ -112,7 +112,7 @@ async fn history(rng: &mut impl Rng) -> World {
             let mut report = SmsReport::new(ReportSource::Callback, Some(*state));
             report.units = Some(2);
             report.price = Some("0.25".to_owned());
-            report.error_message = (*state == SmsState::Failed).then(|| "FAILED_REJECTED_DND".to_owned());
+            report.detailed_status = (*state == SmsState::Failed).then(|| "FAILED_REJECTED_DND".to_owned());
             world.table.record_sms_report(&sms, &report).await.unwrap();
         }
     }

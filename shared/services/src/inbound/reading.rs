@@ -170,10 +170,13 @@ fn sms_report(callback: &SmsStatusCallback) -> Result<SmsReport, DomainError> {
     let mut report = SmsReport::new(ReportSource::Callback, state);
     report.sid = Some(callback.sms_sid.as_str().parse()?);
     report.units = callback.sms_units;
-    if state == Some(SmsState::Failed) {
-        let why = detailed.unwrap_or(callback.status.as_str());
-        report.error_message = Some(mask_numbers(why).chars().take(LONGEST_ERROR).collect());
-    }
+    report.detailed_code = callback.detailed_status_code;
+    report.date_sent = time(callback.date_sent.as_ref());
+    // Of a failure there are always words.
+    let failed = (state == Some(SmsState::Failed)).then_some(callback.status.as_str());
+    report.detailed_status = detailed
+        .or(failed)
+        .map(|words| mask_numbers(words).chars().take(LONGEST_ERROR).collect());
     Ok(report)
 }
 
@@ -292,17 +295,28 @@ mod tests {
             "SmsSid=a&Status=failed_dnd&DetailedStatus=FAILED+to+09811100002&DetailedStatusCode=23005&SmsUnits=1",
         );
         assert_eq!(report.state, Some(SmsState::Failed));
-        assert_eq!(report.error_message.as_deref(), Some("FAILED to *******0002"));
+        assert_eq!(report.detailed_status.as_deref(), Some("FAILED to *******0002"));
         assert_eq!(report.units, Some(1));
         assert_eq!(
-            sms("SmsSid=a&Status=undelivered").error_message.as_deref(),
+            sms("SmsSid=a&Status=undelivered").detailed_status.as_deref(),
             Some("undelivered")
         );
-        let delivered =
-            sms("SmsSid=a&Status=sent&DetailedStatus=DELIVERED_TO_HANDSET&DetailedStatusCode=20005");
+        let delivered = sms(
+            "SmsSid=a&Status=sent&DetailedStatus=DELIVERED_TO_HANDSET&DetailedStatusCode=20005&DateSent=2026-11-20+14%3A10%3A06",
+        );
         assert_eq!(
-            (delivered.state, delivered.error_message),
-            (Some(SmsState::Delivered), None)
+            (
+                delivered.state,
+                delivered.detailed_status.as_deref(),
+                delivered.detailed_code,
+                delivered.date_sent.map(|at| at.to_string()).as_deref()
+            ),
+            (
+                Some(SmsState::Delivered),
+                Some("DELIVERED_TO_HANDSET"),
+                Some(20005),
+                Some("2026-11-20T08:40:06Z")
+            )
         );
     }
 

@@ -7,7 +7,7 @@ use domain::{
 };
 use exotel::mask_numbers;
 
-use crate::call_records;
+use crate::call_records::{self, time};
 
 /// Call details, or an entry of the call list, for the call's row.
 pub(super) fn call_report(source: ReportSource, call: &exotel::calls::Call, country: Country) -> CallReport {
@@ -31,8 +31,8 @@ pub(super) fn sms_report(source: ReportSource, sms: &exotel::sms::Sms) -> SmsRep
     report.sid = sms.sid.as_str().parse().ok();
     report.units = sms.sms_units;
     report.price.clone_from(&sms.price);
-    if state == Some(SmsState::Failed) {
-        report.error_message = sms.detailed_status.as_deref().map(mask_numbers);
-    }
+    report.detailed_status = sms.detailed_status.as_deref().map(mask_numbers);
+    report.detailed_code = sms.detailed_status_code;
+    report.date_sent = time(sms.date_sent.as_ref());
     report
 }

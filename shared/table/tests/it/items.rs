@@ -45,7 +45,7 @@ async fn every_kind_of_item_looks_like_this() {
     table.open_sms(&message.locator).await.unwrap();
     let report = SmsReport {
         sid: Some("def456".parse().unwrap()),
-        error_message: Some("EXPIRED".to_owned()),
+        detailed_status: Some("EXPIRED".to_owned()),
         units: Some(2),
         price: Some("0.30".to_owned()),
         ..SmsReport::new(ReportSource::Callback, Some(SmsState::Failed))

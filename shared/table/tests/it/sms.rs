@@ -89,7 +89,7 @@ async fn the_longest_sms_costs_one_write_unit_per_event_and_keeps_its_text() {
     table.record_sms_report(&long.locator, &queued).await.unwrap();
     dynamo.meter().take();
     let failed = SmsReport {
-        error_message: Some("Failed: the handset was switched off or out of coverage".to_owned()),
+        detailed_status: Some("Failed: the handset was switched off or out of coverage".to_owned()),
         units: Some(15),
         price: Some("12.3456".to_owned()),
         ..SmsReport::new(ReportSource::Callback, Some(SmsState::Failed))
