@@ -4,6 +4,7 @@
 mod cold_start;
 mod dynamo_stub;
 mod figures;
+mod poll_calls;
 mod programs;
 #[path = "../../functions/workers/tests/it/s3.rs"]
 #[allow(clippy::unwrap_used, reason = "a stub that cannot go on should stop")]
@@ -23,6 +24,12 @@ enum Bench {
         /// Warm events per process.
         #[arg(long, default_value_t = 300)]
         warm: usize,
+    },
+    /// Memory, units and CPU of poll-calls over this many calls: at first, and again when nothing has changed.
+    PollCalls {
+        /// Calls of the account.
+        #[arg(long, default_value_t = 100_000)]
+        calls: u64,
     },
     /// What a minute of roll-up costs for each event in it: units and CPU.
     Rollup,
@@ -44,6 +51,7 @@ enum Bench {
 async fn main() -> anyhow::Result<()> {
     match Bench::parse() {
         Bench::ColdStart { runs, warm } => cold_start::run(runs, warm).await,
+        Bench::PollCalls { calls } => poll_calls::run(calls).await,
         Bench::Rollup => figures::roll_up().await,
         Bench::History { calls } => figures::history(calls).await,
         Bench::Export { calls } => figures::export(calls).await,
