@@ -4,10 +4,13 @@
     reason = "a command line program speaks on standard output"
 )]
 
+mod backfill;
 mod cargo;
 mod checks;
+mod day;
 mod e2e;
 mod events;
+mod installation;
 mod local;
 mod paths;
 mod steps;
@@ -40,6 +43,8 @@ enum Command {
     /// Look at the raw webhook events, and replay one.
     #[command(subcommand)]
     Events(events::Command),
+    /// Read history of up to six months from Exotel's call list.
+    Backfill(backfill::Request),
     /// Write .env.example anew from the table of settings.
     EnvExample,
 }
@@ -82,6 +87,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Test(request) => checks::run(&request).await,
         Command::E2e(request) => e2e::run(&request).await,
         Command::Events(command) => events::run(command).await,
+        Command::Backfill(request) => backfill::run(request).await,
         Command::EnvExample => {
             std::fs::write(
                 paths::root().join(".env.example"),

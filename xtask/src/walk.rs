@@ -10,6 +10,7 @@ use reqwest::{
 use serde_json::{Value, json};
 
 use crate::{
+    day,
     local::Running,
     steps::{Step, heading},
     token::Role,
@@ -30,7 +31,8 @@ const LEADS: [(&str, &str, &str); 3] = [
     ("lead-farah", "Farah Khan", "+919811100011"),
 ];
 
-/// Loads users and leads, then places calls, plays a recording and sends a message.
+/// Loads users and leads and a day of calls, then places calls, plays a recording, sends a message, and looks at the
+/// day's figures.
 ///
 /// # Errors
 /// Whatever did not go as a person would expect, in words.
@@ -40,6 +42,7 @@ pub(crate) async fn walk(running: &Running) -> Result<()> {
     let admin = Caller::new(&http, running, ADMIN, Role::Admin)?;
     let agent = Caller::new(&http, running, AGENT, Role::Sales)?;
     load(&admin).await?;
+    let day = day::play(&http, running, &admin).await?;
 
     heading("Walking it, as Asha from sales");
     let status = agent.get("/api/sales/crm/exotel-status").await?;
@@ -65,6 +68,9 @@ pub(crate) async fn walk(running: &Running) -> Result<()> {
         "Meera's timeline lacks the call or the message: {timeline}"
     );
     println!("✓ Meera's timeline shows {} entries, newest first", entries.len());
+
+    heading("Looking at the day, as an administrator");
+    day::compare(&http, running, &admin, &day).await?;
     discreet(running)?;
     Ok(())
 }
@@ -296,7 +302,7 @@ async fn until<T>(mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<Opt
 }
 
 /// Somebody with a token.
-struct Caller<'a> {
+pub(crate) struct Caller<'a> {
     http: &'a Client,
     origin: &'a str,
     token: String,
@@ -311,12 +317,13 @@ impl<'a> Caller<'a> {
         })
     }
 
-    async fn get(&self, path: &str) -> Result<Value> {
+    /// What stands there.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value> {
         self.send(Method::GET, path, None).await
     }
 
     /// A request that must succeed.
-    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+    pub(crate) async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
         let what = format!("{method} {path}");
         let (status, answer) = self.ask(method, path, body).await?;
         ensure!(status.is_success(), "{what} was answered {status}: {answer}");

@@ -123,6 +123,9 @@ pub struct Position {
     /// Until when everything was read; the next window looks back from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done_until: Option<Timestamp>,
+    /// From when a backfill goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// Until when a backfill goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
@@ -149,6 +152,7 @@ impl Position {
         Self {
             pass,
             done_until: None,
+            since: None,
             until: None,
             window: None,
             cursor: None,
@@ -162,6 +166,7 @@ impl Position {
     pub fn backfill(from: Timestamp, to: Timestamp) -> Self {
         Self {
             done_until: Some(from),
+            since: Some(from),
             until: Some(to),
             ..Self::new(Pass::Backfill)
         }

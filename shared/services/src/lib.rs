@@ -3,6 +3,7 @@
 pub mod alerts;
 #[cfg(feature = "analytics")]
 pub mod analytics;
+pub mod backfill;
 #[cfg(feature = "call-details")]
 pub mod call_details;
 #[cfg(any(feature = "inbound", feature = "outbound"))]

@@ -41,6 +41,8 @@ const OTHERS: &[(&str, &str)] = &[
     ("GET /api/admin/analytics/exports/{id}", "analytics"),
     ("POST /api/admin/figures/rebuild", "reconciliation"),
     ("GET /api/admin/figures/rebuild", "reconciliation"),
+    ("POST /api/admin/backfill", "reconciliation"),
+    ("GET /api/admin/backfill", "reconciliation"),
     ("GET /api/admin/exophones", "exophones"),
     ("GET /api/admin/exophones/{sid}/checks", "exophones"),
     ("POST /webhooks/exotel/heartbeat", "webhook-heartbeat"),

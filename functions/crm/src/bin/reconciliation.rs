@@ -1,4 +1,5 @@
-//! `/api/admin/figures/rebuild`: figures of a span derived anew from calls and messages, and how far that has come.
+//! What an operator has done over for a span: `/api/admin/backfill` reads its calls from Exotel's list,
+//! `/api/admin/figures/rebuild` derives its figures anew from calls and messages. Both tell how far they have come.
 
 use std::process::ExitCode;
 
@@ -9,10 +10,10 @@ use lambda_kit::{
     http::{Problem, Request, Response, json, serve},
     init::run,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use services::{
     analytics::{Span, SpanRequest},
-    figures,
+    backfill, figures,
 };
 
 fn main() -> ExitCode {
@@ -26,9 +27,26 @@ fn main() -> ExitCode {
 /// Dates of the configured zone, or instants.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rebuild {
+struct Asked {
     from: String,
-    to: String,
+    /// A date that is meant to the end; a backfill goes until now without it.
+    to: Option<String>,
+}
+
+impl Asked {
+    fn span(self, crm: &Crm, now: Timestamp) -> Result<Span, Problem> {
+        let request = SpanRequest {
+            from: Some(self.from),
+            to: self.to,
+            zone: None,
+        };
+        Span::read(&request, &crm.locale.time_zone, now).map_err(problem)
+    }
+}
+
+#[derive(Serialize)]
+struct Backfills {
+    items: Vec<backfill::BackfillView>,
 }
 
 pub(crate) async fn handle(crm: &Crm, request: Request, now: Timestamp) -> Result<Response, Problem> {
@@ -37,14 +55,17 @@ pub(crate) async fn handle(crm: &Crm, request: Request, now: Timestamp) -> Resul
         return Err(Problem::forbidden());
     }
     match (request.route().method, request.route().path) {
+        ("POST", "/api/admin/backfill") => {
+            let span = request.json::<Asked>()?.span(crm, now)?;
+            let asked = backfill::request(&crm.table, &caller, span.from, span.to, now).await;
+            json(202, &asked.map_err(problem)?)
+        }
+        ("GET", "/api/admin/backfill") => {
+            let items = backfill::list(&crm.table, &caller).await.map_err(problem)?;
+            json(200, &Backfills { items })
+        }
         ("POST", "/api/admin/figures/rebuild") => {
-            let Rebuild { from, to } = request.json()?;
-            let asked = SpanRequest {
-                from: Some(from),
-                to: Some(to),
-                zone: None,
-            };
-            let span = Span::read(&asked, &crm.locale.time_zone, now).map_err(problem)?;
+            let span = request.json::<Asked>()?.span(crm, now)?;
             figures::request_rebuild(&crm.table, &caller, span.from, span.to, now)
                 .await
                 .map_err(problem)?;

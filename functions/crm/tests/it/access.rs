@@ -67,6 +67,8 @@ async fn without_a_good_token_every_route_is_401() {
         ("GET", "/api/admin/analytics/exports/{id}"),
         ("POST", "/api/admin/figures/rebuild"),
         ("GET", "/api/admin/figures/rebuild"),
+        ("POST", "/api/admin/backfill"),
+        ("GET", "/api/admin/backfill"),
     ];
     let mut events: Vec<_> = other
         .iter()

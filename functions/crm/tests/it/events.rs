@@ -71,6 +71,7 @@ async fn every_example_event_of_this_package_is_answered_with_success() {
         ("analytics.history", ADMIN, 200),
         ("analytics.csv", ADMIN, 200),
         ("reconciliation.rebuild", ADMIN, 202),
+        ("reconciliation.backfill", ADMIN, 202),
         ("exophones.list", ADMIN, 200),
         ("exophones.checks", ADMIN, 200),
         ("directory.erase", ADMIN, 204),

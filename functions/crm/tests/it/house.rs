@@ -24,8 +24,8 @@ use services::{inbound::WebhookQueue, raw_events::RawEvents};
 use table::Table;
 
 use crate::{
-    alerts_bin, analytics, call_log, call_record, directory_bin, exophones, exotel_status, my_call_number, raw_events,
-    reconciliation, recording_link, sms_log, timeline,
+    alerts_bin, analytics, call_log, call_record, directory_bin, exophones, exotel_status, my_call_number,
+    raw_events, reconciliation, recording_link, sms_log, timeline,
 };
 
 pub(crate) const JWT_SECRET: &str = "a secret of thirty-two characters";
@@ -129,7 +129,7 @@ impl House {
                 })
                 .await
             }
-            "rebuild" => {
+            "rebuild" | "backfill" => {
                 answer(&cors, request, async |r| {
                     reconciliation::handle(crm, r, now()).await
                 })

@@ -3,6 +3,7 @@
 
 mod access;
 mod alerts;
+mod backfill;
 mod bad_input;
 mod call_records;
 mod directory;
