@@ -36,6 +36,8 @@ use crate::{
 const STACK: &str = "exotel";
 /// The ExoPhone that both parties of a demo call see.
 const EXOPHONE: &str = "08047112345";
+/// The account's other one.
+const OTHER_EXOPHONE: &str = "08047154321";
 
 /// A stack that answers, with the simulated Exotel beside it.
 pub(crate) struct Running {
@@ -242,7 +244,7 @@ async fn start(plan: Plan) -> Result<Running> {
     heading("Starting the local stack");
     let step = Step::start("starting the Exotel simulator");
     let account = Account {
-        exophones: vec![EXOPHONE.to_owned()],
+        exophones: vec![EXOPHONE.to_owned(), OTHER_EXOPHONE.to_owned()],
         ..Account::new("acme1", "simkey", "simtoken")
     };
     let options = Options {

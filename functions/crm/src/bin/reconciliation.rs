@@ -24,24 +24,30 @@ fn main() -> ExitCode {
     })
 }
 
-/// Dates of the configured zone, or instants.
+/// Dates of the configured zone, the last one whole, or instants.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct Backfill {
     from: String,
-    /// A date that is meant to the end; a backfill goes until now without it.
+    /// Until now without it.
     to: Option<String>,
 }
 
-impl Asked {
-    fn span(self, crm: &Crm, now: Timestamp) -> Result<Span, Problem> {
-        let request = SpanRequest {
-            from: Some(self.from),
-            to: self.to,
-            zone: None,
-        };
-        Span::read(&request, &crm.locale.time_zone, now).map_err(problem)
-    }
+/// The same.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rebuild {
+    from: String,
+    to: String,
+}
+
+fn span(crm: &Crm, from: String, to: Option<String>, now: Timestamp) -> Result<Span, Problem> {
+    let request = SpanRequest {
+        from: Some(from),
+        to,
+        zone: None,
+    };
+    Span::read(&request, &crm.locale.time_zone, now).map_err(problem)
 }
 
 #[derive(Serialize)]
@@ -56,7 +62,8 @@ pub(crate) async fn handle(crm: &Crm, request: Request, now: Timestamp) -> Resul
     }
     match (request.route().method, request.route().path) {
         ("POST", "/api/admin/backfill") => {
-            let span = request.json::<Asked>()?.span(crm, now)?;
+            let Backfill { from, to } = request.json()?;
+            let span = span(crm, from, to, now)?;
             let asked = backfill::request(&crm.table, &caller, span.from, span.to, now).await;
             json(202, &asked.map_err(problem)?)
         }
@@ -65,7 +72,8 @@ pub(crate) async fn handle(crm: &Crm, request: Request, now: Timestamp) -> Resul
             json(200, &Backfills { items })
         }
         ("POST", "/api/admin/figures/rebuild") => {
-            let span = request.json::<Asked>()?.span(crm, now)?;
+            let Rebuild { from, to } = request.json()?;
+            let span = span(crm, from, Some(to), now)?;
             figures::request_rebuild(&crm.table, &caller, span.from, span.to, now)
                 .await
                 .map_err(problem)?;

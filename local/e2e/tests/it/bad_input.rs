@@ -94,6 +94,18 @@ fn routes() -> Vec<Route> {
     ] {
         add("GET", format!("{FIGURES}/{figures}"), HEADS, None);
     }
+    add("GET", ALERTS.to_owned(), HEADS, None);
+    add("POST", format!("{ALERTS}/{{id}}/acknowledge"), ADMINS, None);
+    add("GET", "/api/admin/exophones".to_owned(), ADMINS, None);
+    add("GET", "/api/admin/exophones/{sid}/checks".to_owned(), ADMINS, None);
+    add("GET", "/api/admin/calls/{sid}".to_owned(), HEADS, None);
+    add("GET", "/api/admin/backfill".to_owned(), ADMINS, None);
+    add(
+        "POST",
+        "/api/admin/backfill".to_owned(),
+        ADMINS,
+        Some(json!({"from": "2026-11-01"})),
+    );
     add("GET", "/api/admin/figures/rebuild".to_owned(), ADMINS, None);
     add(
         "POST",
@@ -105,11 +117,14 @@ fn routes() -> Vec<Route> {
 }
 
 const FIGURES: &str = "/api/admin/analytics";
+const ALERTS: &str = "/api/admin/alerts";
 
 const CALL: &str = "call_01m7w179t10000000000000009";
 
 fn filled(path: &str, id: &str) -> String {
-    path.replace("{id}", id).replace("{callId}", CALL)
+    path.replace("{id}", id)
+        .replace("{callId}", CALL)
+        .replace("{sid}", "e2enobody")
 }
 
 impl Route {
@@ -124,7 +139,7 @@ impl Route {
 
     fn takes_a_lead(&self) -> bool {
         self.path.contains("{id}")
-            && !["/users/", "raw-events", FIGURES]
+            && !["/users/", "raw-events", FIGURES, ALERTS]
                 .iter()
                 .any(|other| self.path.contains(other))
     }

@@ -14,6 +14,7 @@ mod faults;
 mod house;
 mod idempotency;
 mod messages;
+mod monitoring;
 mod raw_events;
 mod recordings;
 mod webhooks;

@@ -37,6 +37,8 @@ async fn without_proof_nobody_comes_in_and_nothing_is_kept() {
     for route in [
         "/webhooks/exotel/call",
         "/webhooks/exotel/sms",
+        "/webhooks/exotel/passthru",
+        "/webhooks/exotel/heartbeat",
         "/api/exotel/call-status",
         "/api/exotel/sms-status",
     ] {
