@@ -17,6 +17,7 @@ pub mod retry;
 pub mod sms;
 pub mod steering;
 pub mod toll_fraud;
+pub mod voicebot;
 
 mod error;
 mod rank;
