@@ -92,12 +92,19 @@ impl Running {
 
 /// Walks the demo on a stack of its own.
 pub(crate) async fn once(speed: f64) -> Result<()> {
-    on_its_own(speed, BTreeMap::new(), async |running| {
+    on_its_own(speed, for_a_demo(), async |running| {
         walk::walk(running).await?;
         heading("Everything went as it should.");
         Ok(())
     })
     .await
+}
+
+/// Nobody waits a quarter of an hour for a demo's poll.
+fn for_a_demo() -> BTreeMap<String, String> {
+    [("EXOTEL_SYNC_INTERVAL_MINUTES", "1")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
 }
 
 /// Starts a stack for `work` alone, beside a running one if there is one, and leaves nothing; what failed leaves its
@@ -154,7 +161,7 @@ pub(crate) async fn serve(speed: f64) -> Result<()> {
         dir: dir.clone(),
         jwt_secret: token::secret()?,
         speed,
-        settings: own_settings()?,
+        settings: for_a_demo().into_iter().chain(own_settings()?).collect(),
     };
     let mut end = pin!(asked_to_end());
     let served = tokio::select! {
@@ -278,8 +285,6 @@ async fn start(plan: Plan) -> Result<Running> {
             ("PUBLIC_BASE_URL", &api.origin()),
             ("RECORDINGS_BASE_URL", &recordings.origin()),
             ("RECORDING_EXTRA_ORIGINS", simulator.url()),
-            // Nobody waits a quarter of an hour for a demo.
-            ("EXOTEL_SYNC_INTERVAL_MINUTES", "1"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );

@@ -104,7 +104,8 @@ pub async fn request(
         ));
     }
     let position = Position::backfill(from, to);
-    // Two requests of the same microsecond are one.
+    // Its name is a key, which holds microseconds; two requests of the same one are one.
+    let now = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
     table
         .keep_position(&PositionId::Backfill(now), &position, 0)
         .await?;

@@ -526,7 +526,8 @@ async fn a_text_is_trimmed_sent_and_logged() {
     assert_eq!(
         answer.body,
         json!({"id": id, "leadId": "lead-1", "sentBy": "sales-1", "toPhone": "+919811100001", "body": "Your visit is booked.",
-            "status": "queued", "exotelSmsSid": sid, "errorMessage": null, "sentAt": "2026-11-20T08:30:00Z"})
+            "status": "queued", "exotelSmsSid": sid, "errorMessage": null, "sentAt": "2026-11-20T08:30:00Z",
+            "detailedStatus": "PENDING_TO_OPERATOR", "detailedStatusCode": 21010})
     );
     let [post] = &exchange.posts()[..] else {
         panic!("one request")

@@ -97,7 +97,12 @@ fn routes() -> Vec<Route> {
     add("GET", ALERTS.to_owned(), HEADS, None);
     add("POST", format!("{ALERTS}/{{id}}/acknowledge"), ADMINS, None);
     add("GET", "/api/admin/exophones".to_owned(), ADMINS, None);
-    add("GET", "/api/admin/exophones/{sid}/checks".to_owned(), ADMINS, None);
+    add(
+        "GET",
+        "/api/admin/exophones/{sid}/checks".to_owned(),
+        ADMINS,
+        None,
+    );
     add("GET", "/api/admin/calls/{sid}".to_owned(), HEADS, None);
     add("GET", "/api/admin/backfill".to_owned(), ADMINS, None);
     add(
@@ -287,11 +292,11 @@ async fn what_does_not_exist_is_404_and_an_id_that_is_none_names_its_field() {
             .filter(|route| route.path.contains("{id}") && route.method != "PUT"),
         6,
         async |route| {
-            let answer = route
-                .ask(&admin, "ids-nobody")
-                .send()
-                .await
-                .problem(404, "not_found");
+            let id = match route.path.contains(ALERTS) {
+                true => "alert_01m7w179t10000000000000009",
+                false => "ids-nobody",
+            };
+            let answer = route.ask(&admin, id).send().await.problem(404, "not_found");
             assert!(answer.json["field"].is_null(), "{answer:?}");
         },
     )

@@ -243,6 +243,28 @@ impl House {
         serde_json::from_str(&text).unwrap()
     }
 
+    /// Runs a function once, as its schedule would, and waits until it is done.
+    pub(crate) async fn invoke(&self, bin: &str) {
+        let name = self.stack["functions"][bin].as_str().unwrap();
+        let url = self.url("aws_endpoint_url");
+        let answer = self
+            .http
+            .post(format!("{url}/2015-03-31/functions/{name}/invocations"))
+            .header("authorization", self.credentials("lambda"))
+            .header("x-amz-date", "20260101T000000Z")
+            .body(r#"{"source":"aws.scheduler"}"#)
+            .send()
+            .await
+            .unwrap();
+        assert!(
+            answer.status().is_success(),
+            "{bin} was answered {}",
+            answer.status()
+        );
+        let failed = answer.headers().get("x-amz-function-error");
+        assert!(failed.is_none(), "{bin} failed: {}", answer.text().await.unwrap());
+    }
+
     /// Nobody checks the signature; the key says that no function asks.
     fn credentials(&self, service: &str) -> String {
         let region = self.url("region");

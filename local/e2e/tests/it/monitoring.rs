@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -23,9 +22,7 @@ async fn a_call_that_came_in_is_on_record_and_on_its_callers_timeline() {
     let lead = house.lead("a", &phone).await;
     let call = json!({"from": format!("0{}", last_ten(&phone)), "agent": format!("0{}", last_ten(&house.agent_phone())),
         "flow_id": "30012", "digits": "2", "talk_ms": 4_000, "passthru": pasted(&house, "passthru")});
-    let call = house
-        .simulator(Method::POST, "/_sim/inbound", Some(call))
-        .await;
+    let call = house.simulator(Method::POST, "/_sim/inbound", Some(call)).await;
     let sid = call["sid"].as_str().unwrap();
     let path = format!("/api/admin/calls/{sid}");
     let admin = house.admin();
@@ -84,9 +81,7 @@ async fn a_call_that_nobody_knows_is_404_and_one_that_only_exotel_knows_is_shown
             .about(field);
     }
     let call = json!({"from": format!("0{}", last_ten(&house.phone("4321"))), "talk_ms": 1_000});
-    let call = house
-        .simulator(Method::POST, "/_sim/inbound", Some(call))
-        .await;
+    let call = house.simulator(Method::POST, "/_sim/inbound", Some(call)).await;
     let sid = call["sid"].as_str().unwrap();
     let record = until(MINUTES, "it has ended", async || {
         let answer = admin.get(&format!("/api/admin/calls/{sid}")).await;
@@ -100,72 +95,6 @@ async fn a_call_that_nobody_knows_is_404_and_one_that_only_exotel_knows_is_shown
         (&record["called_back"], &record["stale"]),
         (&json!(false), &json!(false))
     );
-}
-
-/// A day so long ago that the poller does not look there by itself.
-#[tokio::test]
-async fn history_from_before_is_read_and_its_figures_are_exotels() {
-    const CALLS: u64 = 60;
-    let house = House::furnished("before").await;
-    let quarter = |at: Timestamp| Timestamp::from_second(at.as_second() / 900 * 900).unwrap();
-    let from = quarter(Timestamp::now() - SignedDuration::from_hours(40 * 24));
-    let to = from + SignedDuration::from_hours(24);
-    let traffic = json!({"seed": 3, "calls": CALLS, "from": from, "to": to, "webhooks": 0.0});
-    house
-        .simulator(Method::POST, "/_sim/traffic", Some(traffic))
-        .await;
-    let admin = house.admin();
-    let asked = admin
-        .post("/api/admin/backfill", json!({"from": from, "to": to}))
-        .await
-        .is(202);
-    let id = asked.text_of("id");
-    let done = until(MINUTES, "it is read", async || {
-        let list = admin.get("/api/admin/backfill").await.is(200);
-        let found = list.items().into_iter().find(|item| item["id"] == id);
-        let found = found.unwrap_or_else(|| panic!("it is not on the list: {list:?}"));
-        match found["status"] == "done" {
-            true => Ok(found),
-            false => Err(found.to_string()),
-        }
-    })
-    .await;
-    assert_eq!(
-        (&done["calls"], &done["changed"]),
-        (&json!(CALLS), &json!(CALLS))
-    );
-    let totals = format!("/_sim/totals?from={from}&to={to}");
-    let totals = house.simulator(Method::GET, &totals, None).await;
-    let span = format!("from={from}&to={to}");
-    until(MINUTES, "the figures are Exotel's", async || {
-        let ours = admin
-            .get(&format!("/api/admin/analytics/calls?{span}"))
-            .await
-            .is(200);
-        let same = [
-            ("calls", "total_calls"),
-            ("connected", "connected_calls"),
-            ("talk_secs", "talk_secs"),
-            ("duration_secs", "total_duration_secs"),
-            ("price", "price"),
-        ]
-        .iter()
-        .all(|(theirs, name)| totals[theirs] == ours.json[name]);
-        match same {
-            true => Ok(()),
-            false => Err(format!("{ours:?}, not {totals}")),
-        }
-    })
-    .await;
-    let history = format!("/api/admin/analytics/history?{span}");
-    let page = admin.get(&format!("{history}&limit=100")).await.is(200);
-    assert_eq!(page.items().len() as u64, CALLS);
-    let csv = admin.get(&format!("{history}&format=csv")).await.is(200);
-    assert_eq!(csv.text.lines().count() as u64, CALLS + 1);
-    let again = admin
-        .post("/api/admin/backfill", json!({"from": "2020-01-01"}))
-        .await;
-    again.problem(400, "bad_request").about("from");
 }
 
 /// The other ExoPhone of the account: calls of other tests show the first.
