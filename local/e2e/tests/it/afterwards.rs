@@ -6,7 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::house::{House, SALES_FAMILY, until};
+use crate::{
+    house::{House, SALES_FAMILY, until},
+    monitoring::OTHER,
+};
 
 /// How long what is done each minute may take to show.
 const MINUTES: Duration = Duration::from_secs(180);
@@ -104,6 +107,22 @@ async fn history_from_before_is_read_and_its_figures_are_exotels() {
         .post("/api/admin/backfill", json!({"from": "2020-01-01"}))
         .await;
     again.problem(400, "bad_request").about("from");
+}
+
+#[tokio::test]
+async fn the_exophone_that_failed_has_recovered_once() {
+    let admin = House::open("recovered").admin();
+    let recovered = until(MINUTES * 2, "it has recovered", async || {
+        let page = admin.get("/api/admin/alerts?state=all").await.is(200);
+        let mut alerts = page.items();
+        alerts.retain(|alert| alert["rule"] == "exophone-affected" && alert["subject"] == OTHER);
+        match alerts.iter().all(|alert| alert["state"] == "recovered") {
+            true => Ok(alerts),
+            false => Err(format!("{alerts:?}")),
+        }
+    })
+    .await;
+    assert_eq!(recovered.len(), 1, "{recovered:?}");
 }
 
 /// Every file that the stack wrote: the emulator's log and what the functions printed.

@@ -98,10 +98,10 @@ async fn a_call_that_nobody_knows_is_404_and_one_that_only_exotel_knows_is_shown
 }
 
 /// The other ExoPhone of the account: calls of other tests show the first.
-const OTHER: &str = "08047154321";
+pub(crate) const OTHER: &str = "08047154321";
 
 #[tokio::test]
-async fn an_exophone_that_fails_raises_one_alert_and_recovers_once() {
+async fn an_exophone_that_fails_raises_one_alert() {
     let house = House::furnished("exophone").await;
     let admin = house.admin();
     let alerts = async |state: &str| {
@@ -146,15 +146,7 @@ async fn an_exophone_that_fails_raises_one_alert_and_recovers_once() {
     push("inactive").await;
     assert_eq!(alerts("all").await.len(), 1);
     push("active").await;
-    until(MINUTES, "it has recovered", async || {
-        let all = alerts("all").await;
-        match all.iter().all(|alert| alert["state"] == "recovered") {
-            true => Ok(()),
-            false => Err(format!("{all:?}")),
-        }
-    })
-    .await;
-    assert_eq!(alerts("all").await.len(), 1);
+    // That it recovers is seen afterwards: it must have been well for two minutes.
     house.simulator(Method::DELETE, "/_sim/heartbeat", None).await;
 }
 
