@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_types::SdkConfig;
 use domain::{
     phone::Country,
@@ -127,7 +128,11 @@ async fn units(calls: u64) -> Result<()> {
     let world: SharedWorld = Arc::new(Machine::new(|| 7));
     let limiter = Limiter::new(table.clone(), Arc::clone(&world), REQUESTS_A_MINUTE, 200);
     let reconciler = Reconciler::new(table.clone(), limiter, world, Country::IN);
-    let broken = BrokenRecords::connect(&SdkConfig::builder().build(), "http://127.0.0.1:1/dlq");
+    // No record is broken: nothing is sent there.
+    let aws = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .build();
+    let broken = BrokenRecords::connect(&aws, "http://127.0.0.1:1/dlq");
     let credentials = exotel::Credentials {
         account_sid: "acme1".to_owned(),
         api_key: "simkey".into(),
