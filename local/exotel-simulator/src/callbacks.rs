@@ -335,7 +335,7 @@ pub(crate) fn body(form: BodyForm, fields: &[(&'static str, Node)]) -> String {
 }
 
 /// Fields as a form carries them: `Legs[0][Status]`.
-fn flatten(fields: &[(&'static str, Node)]) -> Vec<(String, String)> {
+pub(crate) fn flatten(fields: &[(&'static str, Node)]) -> Vec<(String, String)> {
     fn walk(name: String, value: &Node, out: &mut Vec<(String, String)>) {
         match value {
             Node::Null => out.push((name, String::new())),

@@ -15,6 +15,7 @@ use crate::options::BodyForm;
 use crate::phone::Number;
 use crate::recordings::{self, Recording};
 use crate::scripts::{CallPlan, CallStatus, Direction, RecordingKind};
+use crate::stream::voicebot::Applet;
 
 /// The flow that an ExoPhone runs when nothing else is said.
 pub(crate) const DEFAULT_FLOW: &str = "228040";
@@ -70,6 +71,8 @@ pub(crate) struct Call {
     pub(crate) flow: Option<Arc<Flow>>,
     /// What the answers of its sync Passthru applets picked.
     pub(crate) branches: Vec<Branch>,
+    /// The voicebot that it is connected to, if it is.
+    pub(crate) voicebot: Option<Arc<Applet>>,
     /// Shared between calls that go the same way.
     pub(crate) plan: Arc<CallPlan>,
     /// How many calls went to the lead before, this one counted.
@@ -417,13 +420,19 @@ impl Line {
                     self.report("answered", 2)?;
                 }
             }
-            if let Some(flow) = flow
-                && !self.pass_through(&flow, Stage::Before).await?
-            {
-                plan = Arc::new(plan.halted());
+            if let Some(applet) = call.voicebot.clone() {
+                // The stream takes as long as it takes: nothing is left to pass.
+                plan = Arc::new(self.talk_to_bot(&applet, flow.as_deref(), &plan).await?);
                 call.plan = plan.clone();
+            } else {
+                if let Some(flow) = flow
+                    && !self.pass_through(&flow, Stage::Before).await?
+                {
+                    plan = Arc::new(plan.halted());
+                    call.plan = plan.clone();
+                }
+                self.core.pass(plan.talk_ms).await;
             }
-            self.core.pass(plan.talk_ms).await;
             elapsed_ms += plan.talk_ms;
         }
         self.end(&call, elapsed_ms)?;
@@ -532,6 +541,7 @@ impl Call {
             ccm: None,
             flow: None,
             branches: Vec::new(),
+            voicebot: None,
             plan: Arc::new(plan),
             nth: 1,
         }

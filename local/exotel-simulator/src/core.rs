@@ -20,6 +20,7 @@ use crate::phone::Number;
 use crate::rate::Window;
 use crate::recordings::Recording;
 use crate::scripts::Script;
+use crate::stream::{Dialler, Recorder, Voicebot};
 
 /// A handle on the simulator's insides.
 pub(crate) type Shared = Arc<Core>;
@@ -31,6 +32,7 @@ pub(crate) struct Core {
     pub(crate) origin: String,
     pub(crate) dice: Dice,
     pub(crate) client: HttpClient,
+    pub(crate) dialler: Dialler,
     state: Mutex<State>,
     changed: watch::Sender<()>,
     stopped: watch::Sender<bool>,
@@ -48,6 +50,10 @@ pub(crate) struct State {
     pub(crate) heartbeat: Option<Subscription>,
     /// Where the Passthru applets of flows point.
     pub(crate) passthru: Option<String>,
+    /// The Voicebot applets of flows.
+    pub(crate) voicebots: Vec<Voicebot>,
+    /// Streams, oldest first.
+    pub(crate) streams: Vec<Arc<Recorder>>,
     pub(crate) scripts: Vec<Script>,
     pub(crate) faults: Faults,
     pub(crate) windows: HashMap<(String, Budget), Window>,
@@ -64,10 +70,11 @@ pub(crate) enum Budget {
 }
 
 impl Core {
-    pub(crate) fn new(options: Options, origin: String, seed: u64) -> Shared {
+    pub(crate) fn new(options: Options, origin: String, seed: u64, dialler: Dialler) -> Shared {
         let state = State {
             exophones: exophones::configured(&options),
             passthru: options.passthru.clone(),
+            voicebots: options.voicebot.iter().cloned().collect(),
             ..State::default()
         };
         Arc::new(Self {
@@ -75,6 +82,7 @@ impl Core {
             origin,
             dice: Dice { seed },
             client: crate::callbacks::http_client(),
+            dialler,
             state: Mutex::new(state),
             changed: watch::Sender::new(()),
             stopped: watch::Sender::new(false),
@@ -259,6 +267,7 @@ impl Core {
                 counts,
                 exophones: exophones::configured(&self.options),
                 passthru: self.options.passthru.clone(),
+                voicebots: self.options.voicebot.iter().cloned().collect(),
                 ..State::default()
             };
         });

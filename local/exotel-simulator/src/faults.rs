@@ -1,7 +1,10 @@
 //! Faults: what may go wrong with a request or a callback, and the rules that say when.
 
+use std::sync::{Mutex, PoisonError};
+
 use serde::{Deserialize, Serialize};
 
+use crate::core::Shared;
 use crate::draw::Dice;
 use crate::scripts::CallbackScript;
 
@@ -118,6 +121,8 @@ pub enum Operation {
     SmsDetails,
     /// `GET Numbers/{number}`.
     Numbers,
+    /// `GET ActiveStreams`.
+    ActiveStreams,
     /// `GET IncomingPhoneNumbers` of v1 and v2_beta, `GET incoming-phone-numbers` of v2.
     ExophoneList,
     /// The same for one ExoPhone.
@@ -196,6 +201,74 @@ pub struct CallbackRule {
     pub delay_ms: Option<u64>,
 }
 
+/// What happens to a voicebot's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamFault {
+    /// A frame is never sent; its sequence number is missing.
+    Lose,
+    /// A frame is sent twice.
+    Duplicate,
+    /// A frame is sent after the one that follows it, or after as many as `by` says.
+    Reorder,
+    /// A frame's payload is not base64.
+    BadBase64,
+    /// A frame's payload lacks its last byte.
+    OddBytes,
+    /// An event that nobody knows is sent before the frame.
+    UnknownEvent,
+    /// The connection goes away without `stop` and without a close frame.
+    Vanish,
+    /// The socket is closed without `stop`.
+    CloseWithoutStop,
+    /// A handshake fails before it reaches the bot.
+    RefuseHandshake,
+}
+
+impl StreamFault {
+    /// Whether it befalls single frames.
+    fn is_of_frames(self) -> bool {
+        !matches!(
+            self,
+            Self::Vanish | Self::CloseWithoutStop | Self::RefuseHandshake
+        )
+    }
+}
+
+/// When a stream suffers a fault: each frame, each stream or each handshake, by the fault. Without `rate` and `next`:
+/// always.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamRule {
+    /// The fault.
+    pub fault: StreamFault,
+    /// How many of them, 0 to 1, drawn by the seed.
+    #[serde(default)]
+    pub rate: Option<f64>,
+    /// Only the next so many.
+    #[serde(default)]
+    pub next: Option<u32>,
+    /// For `reorder`: after how many further frames it goes (1).
+    #[serde(default)]
+    pub by: Option<u32>,
+    /// For `vanish` and `close_without_stop`: milliseconds from the stream's start (1 000).
+    #[serde(default)]
+    pub after_ms: Option<u64>,
+}
+
+impl StreamRule {
+    /// A fault that always happens.
+    pub fn always(fault: StreamFault) -> Self {
+        Self {
+            fault,
+            rate: None,
+            next: None,
+            by: None,
+            after_ms: None,
+        }
+    }
+}
+
 /// The faults switched on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -206,6 +279,65 @@ pub struct Faults {
     pub api: Vec<ApiRule>,
     /// Rules for callbacks; all that fire come together.
     pub callbacks: Vec<CallbackRule>,
+    /// Rules for the streams of voicebots; all that fire come together.
+    pub stream: Vec<StreamRule>,
+}
+
+/// What befalls the payload of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum PayloadFate {
+    #[default]
+    Whole,
+    BadBase64,
+    OddBytes,
+}
+
+/// What befalls one frame of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct FrameFate {
+    pub(crate) lost: bool,
+    pub(crate) duplicated: bool,
+    pub(crate) late_by: Option<u32>,
+    pub(crate) payload: PayloadFate,
+    pub(crate) unknown_event: bool,
+}
+
+impl FrameFate {
+    /// What befell it, in words; `None`: nothing.
+    pub(crate) fn names(self) -> Option<String> {
+        let names = [
+            self.lost.then_some("lost"),
+            self.duplicated.then_some("duplicated"),
+            self.late_by.map(|_| "reordered"),
+            match self.payload {
+                PayloadFate::Whole => None,
+                PayloadFate::BadBase64 => Some("bad base64"),
+                PayloadFate::OddBytes => Some("odd bytes"),
+            },
+            self.unknown_event.then_some("unknown event before it"),
+        ];
+        let names: Vec<&str> = names.into_iter().flatten().collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    }
+}
+
+/// Where a stream asks what befalls it.
+pub(crate) enum FaultSource {
+    /// The simulator, whose rules may change while the stream runs.
+    Simulator(Shared),
+    /// A call without a simulator.
+    Own(Mutex<Faults>, Dice),
+}
+
+impl FaultSource {
+    pub(crate) fn with<T>(&self, draw: impl FnOnce(&mut Faults, Dice) -> T) -> T {
+        match self {
+            Self::Simulator(core) => core.note(|state| draw(&mut state.faults, core.dice)),
+            Self::Own(faults, dice) => {
+                draw(&mut faults.lock().unwrap_or_else(PoisonError::into_inner), *dice)
+            }
+        }
+    }
 }
 
 /// What befalls one callback.
@@ -258,6 +390,52 @@ impl Faults {
             }
         }
         fate
+    }
+
+    /// What befalls a frame of a stream.
+    pub(crate) fn for_frame(&mut self, dice: Dice, key: &str) -> FrameFate {
+        let dice = self.seed.map_or(dice, |seed| Dice { seed });
+        let mut fate = FrameFate::default();
+        for (at, rule) in self.stream.iter_mut().enumerate() {
+            if !rule.fault.is_of_frames()
+                || !fires(rule.rate, &mut rule.next, dice, &format!("stream {at} {key}"))
+            {
+                continue;
+            }
+            match rule.fault {
+                StreamFault::Lose => fate.lost = true,
+                StreamFault::Duplicate => fate.duplicated = true,
+                StreamFault::Reorder => fate.late_by = Some(rule.by.unwrap_or(1).max(1)),
+                StreamFault::BadBase64 => fate.payload = PayloadFate::BadBase64,
+                StreamFault::OddBytes => fate.payload = PayloadFate::OddBytes,
+                StreamFault::UnknownEvent => fate.unknown_event = true,
+                StreamFault::Vanish | StreamFault::CloseWithoutStop | StreamFault::RefuseHandshake => {}
+            }
+        }
+        fate
+    }
+
+    /// After how many milliseconds a stream is cut, and whether with a close frame.
+    pub(crate) fn stream_cut(&mut self, dice: Dice, key: &str) -> Option<(u64, bool)> {
+        let dice = self.seed.map_or(dice, |seed| Dice { seed });
+        self.stream.iter_mut().enumerate().find_map(|(at, rule)| {
+            let close_frame = match rule.fault {
+                StreamFault::Vanish => false,
+                StreamFault::CloseWithoutStop => true,
+                _ => return None,
+            };
+            fires(rule.rate, &mut rule.next, dice, &format!("stream {at} {key}"))
+                .then(|| (rule.after_ms.unwrap_or(1_000), close_frame))
+        })
+    }
+
+    /// Whether a handshake fails before it reaches the bot.
+    pub(crate) fn refuses_handshake(&mut self, dice: Dice, key: &str) -> bool {
+        let dice = self.seed.map_or(dice, |seed| Dice { seed });
+        self.stream.iter_mut().enumerate().any(|(at, rule)| {
+            rule.fault == StreamFault::RefuseHandshake
+                && fires(rule.rate, &mut rule.next, dice, &format!("stream {at} {key}"))
+        })
     }
 }
 

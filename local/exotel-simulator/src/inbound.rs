@@ -12,6 +12,8 @@ use crate::core::{Core, Shared};
 use crate::ist;
 use crate::phone::Number;
 use crate::scripts::{CallPlan, CallStatus, Direction, Script};
+use crate::stream::voicebot::Applet;
+use crate::stream::{Talk, Voicebot};
 
 /// Who is rung when an inbound call does not say.
 const DEFAULT_AGENT: &str = "09811150001";
@@ -123,9 +125,16 @@ pub struct Inbound {
     /// The flow that answers.
     #[serde(default)]
     pub flow_id: Option<String>,
-    /// The agent that the Connect applet rings.
+    /// The agent that the Connect applet rings. In a flow with a voicebot there is a Connect applet only where an agent is
+    /// named: branch A of the Passthru leads there.
     #[serde(default)]
     pub agent: Option<String>,
+    /// The Voicebot applet that the flow begins with; without it, the one that `PUT /_sim/voicebot` gave the flow.
+    #[serde(default)]
+    pub voicebot: Option<Voicebot>,
+    /// What the caller says and does while a voicebot listens; else what a script for his number says.
+    #[serde(default)]
+    pub talk: Option<Talk>,
     /// How it goes.
     #[serde(default)]
     pub outcome: InboundOutcome,
@@ -162,6 +171,8 @@ impl Inbound {
             exophone: None,
             flow_id: None,
             agent: None,
+            voicebot: None,
+            talk: None,
             outcome: InboundOutcome::default(),
             digits: None,
             custom_field: None,
@@ -185,11 +196,12 @@ pub(crate) struct Flow {
     pub(crate) sync: bool,
 }
 
-/// Before or after the Connect applet.
+/// Before or after the Connect applet, or after the Voicebot applet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     Before,
     After,
+    Streamed,
 }
 
 /// The ExoPhone of an account that has none.
@@ -238,6 +250,7 @@ pub(crate) fn plan(
         voicemail: outcome == InboundOutcome::Voicemail,
         settle_ms: script.call.settle_ms.unwrap_or(timings.settle_ms),
         recording_ms: script.call.recording.ready_ms.unwrap_or(timings.recording_ms),
+        talk: script.call.talk,
         answered_by: script.call.answered_by,
         direction: Direction::Inbound,
         recording: script.call.recording,
@@ -271,9 +284,25 @@ pub(crate) fn accept(core: &Shared, inbound: Inbound) -> Result<Call, String> {
         }
         None => core.read(|state| state.passthru.clone()),
     };
+    let flow_id = inbound.flow_id.unwrap_or_else(|| DEFAULT_FLOW.to_owned());
+    let voicebot = inbound.voicebot.or_else(|| core.voicebot_of(&flow_id));
+    if let Some(voicebot) = &voicebot {
+        voicebot.check()?;
+    }
+    if let Some(talk) = &inbound.talk {
+        talk.check()?;
+    }
     let script = core.take_script(&from);
     let (sid, nth) = core.new_sid("inbound", &from);
     let plan = plan(core, inbound.outcome, script, inbound.ring_ms, inbound.talk_ms);
+    let voicebot = voicebot.map(|voicebot| {
+        Arc::new(Applet {
+            voicebot,
+            talk: inbound.talk.or_else(|| plan.talk.clone()).unwrap_or_default(),
+            connects: inbound.agent.is_some(),
+            limit_ms: None,
+        })
+    });
     let now = core.now();
     let call = Call {
         sid: sid.clone(),
@@ -283,7 +312,7 @@ pub(crate) fn accept(core: &Shared, inbound: Inbound) -> Result<Call, String> {
         to: None,
         exophone_sid: core.exophone_sid(&account.sid, &exophone),
         exophone,
-        flow_id: Some(inbound.flow_id.unwrap_or_else(|| DEFAULT_FLOW.to_owned())),
+        flow_id: Some(flow_id),
         created: now,
         updated: now,
         ended: None,
@@ -305,6 +334,7 @@ pub(crate) fn accept(core: &Shared, inbound: Inbound) -> Result<Call, String> {
             sync: inbound.sync,
         })),
         branches: Vec::new(),
+        voicebot,
         plan: Arc::new(plan),
         nth,
     };
@@ -430,33 +460,45 @@ impl Line {
             return Some(true);
         };
         let outgoing = outgoing(&call, flow, stage, url, self.core.now());
+        Some(self.ask_passthru(flow, outgoing).await? != Some(Branch::Halted))
+    }
+
+    /// Sends what a Passthru sends; answers what the answer picked, if it picked something.
+    pub(crate) async fn ask_passthru(&self, flow: &Flow, outgoing: Outgoing) -> Option<Option<Branch>> {
         if !flow.sync {
             let core = self.core.clone();
             self.core.spawn(async move {
                 callbacks::send(&core, outgoing).await;
             });
-            return Some(true);
+            return Some(None);
         }
         let branch = match callbacks::ask(&self.core, outgoing).await {
             // The fault took the applet's request away: as if the flow had no Passthru here.
-            Sent::Dropped => return Some(true),
+            Sent::Dropped => return Some(None),
             Sent::Answered(status) => Branch::of(Some(status)),
             Sent::Unanswered | Sent::Delayed => Branch::Halted,
         };
         self.update(|call| call.branches.push(branch))?;
-        Some(branch != Branch::Halted)
+        Some(Some(branch))
     }
 
-    /// An inbound call: Passthru, Connect, Passthru.
+    /// An inbound call: Passthru, Connect, Passthru; or first a voicebot.
     pub(crate) async fn live_inbound(&self, flow: &Flow) -> Option<()> {
+        if let Some(applet) = self.call()?.voicebot {
+            return self.live_with_bot(flow, &applet).await;
+        }
         self.update(|call| call.legs[0].status = Some(CallStatus::InProgress))?;
         let goes_on = self.pass_through(flow, Stage::Before).await?;
-        let mut call = self.call()?;
         if !goes_on {
-            call.plan = Arc::new(call.plan.halted());
+            self.update(|call| call.plan = Arc::new(call.plan.halted()))?;
         }
+        self.connect(flow, 0).await
+    }
+
+    /// The Connect applet and the Passthru behind it, `elapsed_ms` after the call came in.
+    pub(crate) async fn connect(&self, flow: &Flow, mut elapsed_ms: u64) -> Option<()> {
+        let call = self.call()?;
         let plan = call.plan.clone();
-        let mut elapsed_ms = 0;
         if let (Some(leg2), Some(agent)) = (plan.leg2, &flow.agent) {
             self.update(|call| call.to = Some(agent.clone()))?;
             self.core.record_dial(&self.sid, 2, agent);

@@ -65,6 +65,8 @@ pub enum Event {
     Dial(Dial),
     /// A callback was sent, or dropped by a fault.
     Callback(Callback),
+    /// Something happened on a voicebot's stream.
+    Stream(Streamed),
 }
 
 /// A request to the API or to a recording.
@@ -103,12 +105,28 @@ pub struct Dial {
     pub number: String,
 }
 
+/// Something that happened on a voicebot's stream. Frames and chunks of sound are only counted, with the stream.
+#[derive(Debug, Clone, Serialize)]
+pub struct Streamed {
+    /// Sid of the call.
+    pub sid: String,
+    /// Sid of the stream.
+    pub stream_sid: String,
+    /// When, in milliseconds from the stream's start.
+    pub at_ms: u64,
+    /// `handshake`, `start`, `dtmf`, `mark`, `mark-echoed`, `clear`, `fault`, `violation`, `stop`, `closed`, `failed`.
+    pub event: String,
+    /// In words.
+    pub detail: String,
+}
+
 /// An attempt at a callback.
 #[derive(Debug, Clone, Serialize)]
 pub struct Callback {
     /// Sid of the call or message; of the account for a HeartBeat.
     pub sid: String,
-    /// `answered`, `terminal`, `ringing`; `sms` for a delivery report; `heartbeat`; `passthru`.
+    /// `answered`, `terminal`, `ringing`; `sms` for a delivery report; `heartbeat`; `passthru`; `voicebot` where a bot's
+    /// URL is asked for.
     pub event: String,
     /// `POST`, or `GET` for a Passthru.
     pub method: String,
@@ -196,12 +214,21 @@ impl Entry {
         }
     }
 
-    /// `request`, `dial` or `callback`.
+    /// What happened on a stream, if it is that.
+    pub fn stream(&self) -> Option<&Streamed> {
+        match &self.event {
+            Event::Stream(streamed) => Some(streamed),
+            _ => None,
+        }
+    }
+
+    /// `request`, `dial`, `callback` or `stream`.
     pub fn kind(&self) -> &'static str {
         match self.event {
             Event::Request(_) => "request",
             Event::Dial(_) => "dial",
             Event::Callback(_) => "callback",
+            Event::Stream(_) => "stream",
         }
     }
 
@@ -211,6 +238,7 @@ impl Entry {
             Event::Request(request) => request.sid.as_deref(),
             Event::Dial(dial) => Some(&dial.sid),
             Event::Callback(callback) => Some(&callback.sid),
+            Event::Stream(streamed) => Some(&streamed.sid),
         }
     }
 }

@@ -23,6 +23,7 @@ mod rate;
 mod recordings;
 mod scripts;
 mod sim;
+mod stream;
 mod totals;
 mod traffic;
 mod views;
@@ -37,10 +38,12 @@ use tokio::net::TcpListener;
 
 pub use crate::error::Error;
 pub use crate::exophones::{Connectivity, ExophoneHealth, ExophoneView};
-pub use crate::faults::{ApiFault, ApiRule, CallbackFault, CallbackRule, Faults, Operation};
+pub use crate::faults::{
+    ApiFault, ApiRule, CallbackFault, CallbackRule, Faults, Operation, StreamFault, StreamRule,
+};
 pub use crate::heartbeat::{EmptyAs, Heartbeat, HeartbeatStatus, Nesting, Pushed};
 pub use crate::inbound::{Branch, Inbound, InboundOutcome};
-pub use crate::journal::{Callback, Dial, Entry, Event, Params, Request};
+pub use crate::journal::{Callback, Dial, Entry, Event, Params, Request, Streamed};
 pub use crate::options::{Account, BodyForm, CcmDetails, CcmUser, Clock, Options, Timings};
 pub use crate::phone::Number;
 pub use crate::rate::Figures;
@@ -48,11 +51,17 @@ pub use crate::scripts::{
     CallScript, CallStatus, CallbackScript, Direction, Outcome, RecordingKind, RecordingScript, Script,
     SmsScript,
 };
+pub use crate::stream::{
+    Ask, DisconnectedBy, Gap, Handshake, MarkView, Numbers, PassthruForm, Step, StreamCall, StreamEvent,
+    StreamOptions, StreamReport, StreamStatus, StreamView, Talk, Target, Track, Violation, ViolationKind,
+    Voicebot,
+};
 pub use crate::totals::{Tally, Totals};
 pub use crate::traffic::{Played, Traffic};
 pub use crate::views::{CallView, MessageView, RateView};
 
 use crate::core::{Core, Shared};
+use crate::stream::Dialler;
 
 /// A pretend Exotel.
 #[derive(Debug)]
@@ -84,7 +93,12 @@ impl Simulator {
             // Any number that differs from start to start.
             (options.clock)().as_nanosecond().unsigned_abs() as u64
         });
-        let core = Core::new(options, origin.trim_end_matches('/').to_owned(), seed);
+        let dialler = Dialler::new(&options.trusted).map_err(Error::Options)?;
+        options.stream.check().map_err(Error::Options)?;
+        if let Some(voicebot) = &options.voicebot {
+            voicebot.check().map_err(Error::Options)?;
+        }
+        let core = Core::new(options, origin.trim_end_matches('/').to_owned(), seed, dialler);
         if let Some(url) = &core.options.passthru {
             inbound::check_url(url).map_err(Error::Options)?;
         }
@@ -266,6 +280,37 @@ impl Handle {
         }
         self.core.change(|state| state.passthru = url);
         Ok(())
+    }
+
+    /// Gives flows a voicebot in the place of the one they had, as `PUT /_sim/voicebot` does; `None`: no flow has one.
+    ///
+    /// # Errors
+    ///
+    /// In words, when its URL or an option cannot be used.
+    pub fn set_voicebot(&self, voicebot: Option<Voicebot>) -> Result<(), String> {
+        match voicebot {
+            Some(voicebot) => self.core.set_voicebot(voicebot),
+            None => {
+                self.core.change(|state| state.voicebots.clear());
+                Ok(())
+            }
+        }
+    }
+
+    /// All streams, oldest first.
+    pub fn streams(&self) -> Vec<StreamView> {
+        self.core.read(views::streams)
+    }
+
+    /// A stream with its sound, by its own sid or its call's. The sound is there once the stream is over.
+    pub fn stream(&self, sid: &str) -> Option<StreamReport> {
+        self.core.stream(sid).map(|recorder| recorder.report())
+    }
+
+    /// Waits until the streams are as wanted. They are looked at whenever something happens on one; frames and chunks of
+    /// sound are not such things.
+    pub async fn streams_until(&self, mut wanted: impl FnMut(&[StreamView]) -> bool) {
+        self.core.until(|state| wanted(&views::streams(state))).await;
     }
 
     /// Plays a span of calls that are over and settled, as `POST /_sim/traffic` does, and waits until the first attempt

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::heartbeat::Heartbeat;
 use crate::phone::Number;
+use crate::stream::{StreamOptions, Voicebot};
 
 /// An Exotel account that the simulator knows.
 #[derive(Debug, Clone)]
@@ -178,6 +179,16 @@ pub struct Options {
     pub ccm_details: CcmDetails,
     /// Where the Passthru applets of flows point, until `PUT /_sim/passthru` says otherwise. Without it they have none.
     pub passthru: Option<String>,
+    /// The Voicebot applet of flows, until `PUT /_sim/voicebot` says otherwise. Without it they have none.
+    pub voicebot: Option<Voicebot>,
+    /// How the streams of voicebots behave, where an applet does not say otherwise.
+    pub stream: StreamOptions,
+    /// Streams that an account may have at once; more fail.
+    pub max_streams: usize,
+    /// Write ActiveStreams in JSON as the tree that XML has, instead of the flat form that older documents show.
+    pub active_streams_as_tree: bool,
+    /// Certificates of further authorities that bots' servers may have theirs from, in PEM.
+    pub trusted: Vec<String>,
     /// A subscription to the HeartBeat that stands from the start and after each reset.
     pub heartbeat: Option<Heartbeat>,
     /// How long a callback may take to be answered, in real milliseconds.
@@ -213,6 +224,11 @@ impl Default for Options {
             ccm_users: Vec::new(),
             ccm_details: CcmDetails::default(),
             passthru: None,
+            voicebot: None,
+            stream: StreamOptions::default(),
+            max_streams: 100,
+            active_streams_as_tree: false,
+            trusted: Vec::new(),
             heartbeat: None,
             callback_timeout_ms: 15_000,
             journal_limit: 100_000,

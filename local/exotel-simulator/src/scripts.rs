@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::faults::ApiFault;
 use crate::options::{BodyForm, Timings};
 use crate::phone::Number;
+use crate::stream::Talk;
 
 /// Status of a call or of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,6 +186,8 @@ pub struct CallScript {
     pub direction: Option<Direction>,
     /// Its recording.
     pub recording: RecordingScript,
+    /// What the lead says and does when connected to a voicebot.
+    pub talk: Option<Talk>,
 }
 
 /// Changes to how a message goes.
@@ -396,6 +399,7 @@ impl Script {
                 settle_ms: call.settle_ms.or(below.settle_ms),
                 answered_by: call.answered_by.or(below.answered_by),
                 direction: call.direction.or(below.direction),
+                talk: call.talk.or(below.talk),
                 recording: RecordingScript {
                     kind: recording.kind.or(recording_below.kind),
                     ready_ms: recording.ready_ms.or(recording_below.ready_ms),
@@ -437,6 +441,8 @@ pub(crate) struct CallPlan {
     pub(crate) voicemail: bool,
     pub(crate) settle_ms: u64,
     pub(crate) recording_ms: u64,
+    /// What is said to a voicebot.
+    pub(crate) talk: Option<Talk>,
     pub(crate) answered_by: Option<String>,
     pub(crate) direction: Direction,
     pub(crate) recording: RecordingScript,
@@ -474,6 +480,7 @@ impl CallPlan {
             voicemail: false,
             settle_ms: call.settle_ms.unwrap_or(timings.settle_ms),
             recording_ms: call.recording.ready_ms.unwrap_or(timings.recording_ms),
+            talk: call.talk,
             answered_by: call.answered_by,
             direction: call.direction.unwrap_or_default(),
             recording: call.recording,

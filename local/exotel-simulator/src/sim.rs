@@ -1,6 +1,6 @@
 //! `/_sim`: how a person or a test looks inside and says what is to happen. No authentication; not journalled.
 
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
@@ -17,6 +17,7 @@ use crate::heartbeat::{self, Heartbeat, HeartbeatStatus};
 use crate::inbound::{self, Inbound};
 use crate::journal::Entry;
 use crate::scripts::Script;
+use crate::stream::{Recorder, StreamReport, StreamView, Voicebot};
 use crate::totals::{self, Span};
 use crate::traffic::{self, Traffic};
 use crate::views;
@@ -56,6 +57,14 @@ pub(crate) fn routes() -> Router<Shared> {
             "/_sim/passthru",
             get(passthru).put(set_passthru).delete(clear_passthru),
         )
+        .route(
+            "/_sim/voicebot",
+            get(voicebots).put(set_voicebot).delete(clear_voicebots),
+        )
+        .route("/_sim/streams", get(streams))
+        .route("/_sim/streams/{sid}", get(stream))
+        .route("/_sim/streams/{sid}/heard.wav", get(heard))
+        .route("/_sim/streams/{sid}/said.wav", get(said))
         .route("/_sim/traffic", post(play_traffic))
         .route("/_sim/totals", get(add_up))
         .route("/_sim/reset", post(reset))
@@ -71,7 +80,7 @@ pub(crate) fn routes() -> Router<Shared> {
 struct Filter {
     /// Only entries after this id.
     since: Option<u64>,
-    /// `request`, `dial` or `callback`.
+    /// `request`, `dial`, `callback` or `stream`.
     kind: Option<String>,
     /// Only what belongs to this call or message.
     sid: Option<String>,
@@ -158,6 +167,7 @@ async fn add_faults(State(core): State<Shared>, body: Bytes) -> Response {
                 state.faults.seed = more.seed.or(state.faults.seed);
                 state.faults.api.extend(more.api);
                 state.faults.callbacks.extend(more.callbacks);
+                state.faults.stream.extend(more.stream);
             });
             StatusCode::NO_CONTENT.into_response()
         }
@@ -281,6 +291,61 @@ async fn clear_passthru(State(core): State<Shared>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
+async fn voicebots(State(core): State<Shared>) -> Json<Vec<Voicebot>> {
+    Json(core.read(|state| state.voicebots.clone()))
+}
+
+async fn set_voicebot(State(core): State<Shared>, body: Bytes) -> Response {
+    let voicebot = match read::<Voicebot>(&body) {
+        Ok(voicebot) => voicebot,
+        Err(refusal) => return *refusal,
+    };
+    match core.set_voicebot(voicebot) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => problem(&error),
+    }
+}
+
+async fn clear_voicebots(State(core): State<Shared>) -> StatusCode {
+    core.change(|state| state.voicebots.clear());
+    StatusCode::NO_CONTENT
+}
+
+async fn streams(State(core): State<Shared>) -> Json<Vec<StreamView>> {
+    Json(core.read(views::streams))
+}
+
+fn of_stream(core: &Shared, sid: &str, answer: impl FnOnce(&Recorder) -> Response) -> Response {
+    match core.stream(sid) {
+        Some(recorder) => answer(&recorder),
+        None => (
+            StatusCode::NOT_FOUND,
+            Json(json!({"error": format!("no stream, and no call with a stream, has the sid {sid}")})),
+        )
+            .into_response(),
+    }
+}
+
+async fn stream(State(core): State<Shared>, Path(sid): Path<String>) -> Response {
+    of_stream(&core, &sid, |recorder| Json(recorder.view()).into_response())
+}
+
+async fn heard(State(core): State<Shared>, Path(sid): Path<String>) -> Response {
+    of_stream(&core, &sid, |recorder| {
+        wav(recorder.read(|report: &StreamReport| report.heard.to_wav()))
+    })
+}
+
+async fn said(State(core): State<Shared>, Path(sid): Path<String>) -> Response {
+    of_stream(&core, &sid, |recorder| {
+        wav(recorder.read(|report: &StreamReport| report.said.to_wav()))
+    })
+}
+
+fn wav(bytes: Vec<u8>) -> Response {
+    ([(axum::http::header::CONTENT_TYPE, "audio/wav")], bytes).into_response()
+}
+
 async fn play_traffic(State(core): State<Shared>, body: Bytes) -> Response {
     let traffic = match read::<Traffic>(&body) {
         Ok(traffic) => traffic,
@@ -306,7 +371,7 @@ async fn reset(State(core): State<Shared>) -> StatusCode {
 
 async fn unknown() -> Response {
     let paths = "health, journal, calls, messages, rate, scripts, faults, exophones, heartbeat, inbound, \
-                 passthru, traffic, totals, reset";
+                 passthru, voicebot, streams, traffic, totals, reset";
     (
         StatusCode::NOT_FOUND,
         Json(json!({"error": format!("nothing here; under /_sim there are {paths}")})),

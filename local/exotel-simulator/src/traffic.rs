@@ -433,6 +433,7 @@ impl Day {
             ccm: None,
             flow,
             branches: Vec::new(),
+            voicebot: None,
             plan: way.plan,
             nth: n,
         };

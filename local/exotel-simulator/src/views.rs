@@ -11,6 +11,7 @@ use crate::inbound::Branch;
 use crate::messages::Message;
 use crate::rate::Figures;
 use crate::scripts::{CallStatus, Direction, sms_status};
+use crate::stream::StreamView;
 
 /// A call as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -154,6 +155,11 @@ pub(crate) fn messages(state: &State) -> Vec<MessageView> {
     let mut messages: Vec<MessageView> = state.messages.values().map(MessageView::from).collect();
     messages.sort_by(|a, b| (a.created, &a.sid).cmp(&(b.created, &b.sid)));
     messages
+}
+
+/// All streams, oldest first.
+pub(crate) fn streams(state: &State) -> Vec<StreamView> {
+    state.streams.iter().map(|recorder| recorder.view()).collect()
 }
 
 /// Every account's budgets.

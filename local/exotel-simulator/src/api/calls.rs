@@ -21,6 +21,8 @@ use crate::options::{Account, BodyForm};
 use crate::phone::Number;
 use crate::recordings;
 use crate::scripts::{CallPlan, CallStatus};
+use crate::stream::voicebot::Applet;
+use crate::stream::{StreamUrl, Voicebot};
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
@@ -56,6 +58,8 @@ pub(super) struct Wish {
     pub(super) to: Option<Number>,
     pub(super) exophone: Number,
     pub(super) flow_id: Option<String>,
+    /// The bot that the lead is connected to.
+    pub(super) stream_url: Option<String>,
     pub(super) record: bool,
     pub(super) dual: bool,
     pub(super) custom_field: Option<String>,
@@ -93,6 +97,19 @@ pub(super) fn accept(core: &Shared, account: &Account, wish: Wish) -> Call {
             sync: true,
         })
     });
+    let voicebot = match (&wish.stream_url, &wish.flow_id) {
+        (Some(url), _) => Some(Voicebot::at(url)),
+        (None, Some(flow_id)) => core.voicebot_of(flow_id),
+        (None, None) => None,
+    };
+    let voicebot = voicebot.map(|voicebot| {
+        Arc::new(Applet {
+            voicebot,
+            talk: plan.talk.clone().unwrap_or_default(),
+            connects: false,
+            limit_ms: wish.time_limit_ms,
+        })
+    });
     let now = core.now();
     let call = Call {
         sid: sid.clone(),
@@ -117,6 +134,7 @@ pub(super) fn accept(core: &Shared, account: &Account, wish: Wish) -> Call {
         callback: wish.callback,
         flow,
         branches: Vec::new(),
+        voicebot,
         ccm: wish.ccm.map(Arc::new),
         plan: Arc::new(plan),
         nth,
@@ -159,6 +177,7 @@ fn read(account: &Account, params: &Params) -> Result<Wish, Refusal> {
         return Err(Refusal::invalid("CallerId does not belong to this account"));
     }
     let flow_id = mode(params, to.is_some())?;
+    let stream_url = given("StreamUrl").filter(|_| to.is_none()).map(str::to_owned);
     one_of(params, "CallType", &["trans"])?;
     one_of(params, "Record", &["true", "false"])?;
     one_of(params, "RecordingChannels", &["single", "dual"])?;
@@ -177,6 +196,7 @@ fn read(account: &Account, params: &Params) -> Result<Wish, Refusal> {
         to,
         exophone,
         flow_id,
+        stream_url,
         record: given("Record") == Some("true"),
         dual: given("RecordingChannels") == Some("dual"),
         custom_field,
@@ -198,6 +218,7 @@ fn mode(params: &Params, to: bool) -> Result<Option<String>, Refusal> {
         if url.len() >= 600 {
             return Err(Refusal::invalid("StreamUrl must be shorter than 600 characters"));
         }
+        StreamUrl::parse(url).map_err(Refusal::invalid)?;
     }
     if given("StreamName").is_some_and(|name| name.chars().count() > 32) {
         return Err(Refusal::invalid("StreamName may have 32 characters at most"));

@@ -229,6 +229,7 @@ fn read(core: &Core, account: &Account, params: &Params) -> Result<Wish, Refusal
         to: Some(to),
         exophone,
         flow_id: None,
+        stream_url: None,
         record: flag("recording")?,
         dual,
         custom_field: given(params, "custom_field").map(str::to_owned),

@@ -8,6 +8,7 @@ mod exophones;
 mod form;
 mod numbers;
 mod sms;
+mod streams;
 
 use axum::Router;
 use axum::body::Body;
@@ -37,6 +38,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .merge(numbers::routes())
         .merge(exophones::routes())
         .merge(ccm::routes())
+        .merge(streams::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
 }

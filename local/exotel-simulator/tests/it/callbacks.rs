@@ -97,7 +97,7 @@ async fn a_call_without_to_gets_events_only_where_that_is_switched_on() {
         let fields = [
             ("From", "+919811109999"),
             ("CallerId", "08045550100"),
-            ("StreamUrl", "wss://bot.example.in/media"),
+            ("StreamUrl", "ws://127.0.0.1:9/media"),
             ("StreamType", "bidirectional"),
             ("StatusCallback", &receiver.url),
             ("StatusCallbackEvents[]", "terminal,answered"),

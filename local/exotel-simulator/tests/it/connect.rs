@@ -191,7 +191,7 @@ async fn the_three_modes_exclude_each_other() {
     let base = [("From", "+919811109999"), ("CallerId", "08045550100")];
     let with = |more: &[(&'static str, &'static str)]| [&base[..], more].concat();
     let flow = ("Url", "http://my.exotel.com/acme1/exoml/start_voice/228040");
-    let stream = ("StreamUrl", "wss://bot.example.in/media?sample-rate=16000");
+    let stream = ("StreamUrl", "ws://127.0.0.1:9/media?sample-rate=16000");
     for wrong in [
         with(&[]),
         with(&[("To", "+919811109998"), flow]),

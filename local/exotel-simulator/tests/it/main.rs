@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod bot;
 mod callbacks;
 mod ccm;
 mod connect;
@@ -19,4 +20,6 @@ mod list;
 mod program;
 mod recordings;
 mod sms;
+mod stream;
 mod traffic;
+mod voicebot;

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
+use crate::bot::{Bot, BotServer};
 use crate::harness::within;
 
 #[test]
@@ -32,6 +33,13 @@ fn help_names_every_option_with_an_explanation() {
         "--heartbeat-every-ms",
         "--heartbeat-flat",
         "--heartbeat-empty-arrays",
+        "--voicebot-url",
+        "--voicebot-post",
+        "--stream-json",
+        "--stream-ints",
+        "--max-streams",
+        "--active-streams-as-tree",
+        "--trust",
     ] {
         assert!(help.contains(option), "{option}");
     }
@@ -69,4 +77,76 @@ async fn the_first_line_says_where_it_listens() {
     program.kill().unwrap();
     program.wait().unwrap();
     assert!(connected.is_ok(), "{url}");
+}
+
+/// Runs `exotel-simulator call` and gives its exit code and what it printed.
+async fn call(arguments: &[&str]) -> (i32, String) {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_exotel-simulator"));
+    program.arg("call").args(arguments).stderr(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || program.output().unwrap());
+    let output = within(output).await.unwrap();
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stdout).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn a_call_to_an_echo_is_reported_and_recorded() {
+    let server = BotServer::start(&[], Bot::echo).await;
+    let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (script, record) = (directory.join("echo.json"), directory.join("echo.wav"));
+    std::fs::write(&script, r#"[{"say_ms": 600}, {"silence_ms": 600}]"#).unwrap();
+    let (code, report) = call(&[
+        "--wss",
+        &server.url("/?sample-rate=8000"),
+        "--rate",
+        "16000",
+        "--script",
+        script.to_str().unwrap(),
+        "--digits",
+        "1",
+        "--linger-ms",
+        "100",
+        "--record",
+        record.to_str().unwrap(),
+    ])
+    .await;
+    assert_eq!(code, 0, "{report}");
+    for wanted in [
+        "handshake     101 after",
+        " at 16000 Hz, 1.",
+        "violations    0",
+        "ended by      user (stop: callended)",
+        "echo          what was heard is what was said",
+    ] {
+        assert!(report.contains(wanted), "{wanted}\n{report}");
+    }
+    let heard = hound::WavReader::open(&record).unwrap();
+    assert_eq!((heard.spec().sample_rate, heard.spec().channels), (16_000, 1));
+    assert!(heard.duration() > 20_000);
+}
+
+#[tokio::test]
+async fn a_call_to_a_bot_that_breaks_rules_ends_with_1() {
+    let server = BotServer::start(&[], async |mut bot: Bot<tokio::net::TcpStream>| {
+        bot.next_of("start").await;
+        bot.hum(640).await;
+        bot.close(1_000).await;
+    })
+    .await;
+    let (code, report) = call(&["--wss", &server.url("/")]).await;
+    assert_eq!(code, 1);
+    assert!(
+        report.contains("violations    1\n") && report.contains("a chunk of 640 bytes"),
+        "{report}"
+    );
+    let (code, report) = call(&["--wss", &server.url("/"), "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(
+        (code, &report["violations"][0]["kind"]),
+        (1, &serde_json::json!("chunk_too_small"))
+    );
+    let (code, report) = call(&["--wss", "ws://127.0.0.1:9/"]).await;
+    assert_eq!((code, report.matches("handshake").count()), (1, 2), "{report}");
 }

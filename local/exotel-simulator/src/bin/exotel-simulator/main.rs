@@ -1,11 +1,15 @@
 //! The command line of the simulator.
 
+mod call;
+
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use exotel_simulator::{
-    Account, BodyForm, CcmDetails, CcmUser, EmptyAs, Heartbeat, Nesting, Options, Simulator,
+    Account, Ask, BodyForm, CcmDetails, CcmUser, EmptyAs, Heartbeat, Nesting, Numbers, Options, PassthruForm,
+    Simulator, Voicebot,
 };
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
@@ -18,9 +22,14 @@ use tracing_subscriber::EnvFilter;
 /// POST /_sim/scripts and /_sim/faults. Calls come in by POST /_sim/inbound, a whole day of calls by POST
 /// /_sim/traffic; ExoPhones fail by POST /_sim/exophones, which the HeartBeat tells. GET /_sim/journal shows every
 /// request, every leg rung and every callback.
+///
+/// `exotel-simulator call` places a single call to a voicebot instead, and judges it.
 #[derive(Debug, Parser)]
-#[command(name = "exotel-simulator", version)]
+#[command(name = "exotel-simulator", version, args_conflicts_with_subcommands = true)]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Port to listen on; 0 takes a free one.
     #[arg(long, default_value_t = 8900)]
     port: u16,
@@ -170,6 +179,40 @@ struct Cli {
     /// Write the HeartBeat's empty lists as [] instead of null.
     #[arg(long)]
     heartbeat_empty_arrays: bool,
+
+    /// Flows begin with a Voicebot applet that has this URL: ws:// or wss://, or http(s):// of an endpoint that answers
+    /// one.
+    #[arg(long, value_name = "URL")]
+    voicebot_url: Option<String>,
+
+    /// Ask that endpoint by POST with a JSON body instead of GET.
+    #[arg(long, requires = "voicebot_url")]
+    voicebot_post: bool,
+
+    /// Write Stream in the Passthru after a voicebot as one JSON string instead of nested keys.
+    #[arg(long)]
+    stream_json: bool,
+
+    /// Write the numbers in messages to voicebots as numbers instead of strings.
+    #[arg(long)]
+    stream_ints: bool,
+
+    /// Streams that an account may have at once.
+    #[arg(long, default_value_t = 100)]
+    max_streams: usize,
+
+    /// Write ActiveStreams in JSON as the tree that XML has.
+    #[arg(long)]
+    active_streams_as_tree: bool,
+
+    /// Trust the certificate authority in this PEM file for the servers of voicebots, too.
+    #[arg(long, value_name = "FILE")]
+    trust: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Call(Box<call::Call>),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -267,6 +310,23 @@ impl Cli {
             }),
             ..Options::default()
         };
+        options.voicebot = self.voicebot_url.map(|url| Voicebot {
+            ask: if self.voicebot_post { Ask::Post } else { Ask::Get },
+            ..Voicebot::at(&url)
+        });
+        if self.stream_json {
+            options.stream.passthru_form = PassthruForm::Json;
+        }
+        if self.stream_ints {
+            options.stream.numbers = Numbers::Ints;
+        }
+        options.max_streams = self.max_streams;
+        options.active_streams_as_tree = self.active_streams_as_tree;
+        for path in &self.trust {
+            let pem = std::fs::read_to_string(path)
+                .map_err(|err| format!("cannot read {}: {err}", path.display()))?;
+            options.trusted.push(pem);
+        }
         let timings = &mut options.timings;
         for (set, value) in [
             (&mut timings.ring1_ms, self.ring1_ms),
@@ -293,13 +353,28 @@ async fn main() -> std::process::ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    match run(Cli::parse()).await {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+    let mut cli = Cli::parse();
+    let outcome = match cli.command.take() {
+        Some(Command::Call(call)) => place(*call).await,
+        None => run(cli).await.map(|()| true),
+    };
+    match outcome {
+        Ok(true) => std::process::ExitCode::SUCCESS,
+        Ok(false) => std::process::ExitCode::FAILURE,
         Err(problem) => {
             let _ = writeln!(std::io::stderr(), "exotel-simulator: {problem}");
             std::process::ExitCode::FAILURE
         }
     }
+}
+
+/// Places one call, prints its report, and answers whether all went well.
+async fn place(call: call::Call) -> Result<bool, String> {
+    let (report, well) = call.run().await?;
+    std::io::stdout()
+        .write_all(report.as_bytes())
+        .map_err(|err| format!("cannot write to standard output: {err}"))?;
+    Ok(well)
 }
 
 async fn run(cli: Cli) -> Result<(), String> {
