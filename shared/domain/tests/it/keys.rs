@@ -1,0 +1,178 @@
+//! Callers who press keys.
+
+use domain::voicebot::{Dropped, Event, Input, Listen, Rate, Then};
+
+use crate::line::{Call, at, frame_at, hush, voice};
+
+const RATE: Rate = Rate::Hz8000;
+
+fn digits(digits: &str) -> Input {
+    Input::Digits(digits.to_owned())
+}
+
+fn press(call: &mut Call, number: u64, digit: char, ms: i64) {
+    let _ = call.deliver(number, Event::Dtmf(digit), at(ms));
+}
+
+fn one_key() -> Listen {
+    Listen {
+        speech: false,
+        max_digits: 1,
+        terminator: None,
+        ..Listen::default()
+    }
+}
+
+#[test]
+fn one_key_is_an_input_at_once() {
+    let mut call = Call::listening(RATE, one_key());
+    let step = call.deliver(5, Event::Dtmf('7'), at(500));
+    assert_eq!(step.ask.unwrap().input, digits("7"));
+}
+
+#[test]
+fn several_keys_end_with_the_terminator_with_the_last_or_with_a_pause() {
+    let four = Listen {
+        max_digits: 4,
+        digit_timeout_ms: 2_000,
+        ..Listen::default()
+    };
+    for (keys, expected, after_ms) in [
+        ("12#", "12", 250),
+        ("1234", "1234", 250),
+        ("12", "12", 2_000),
+        ("#", "", 250),
+    ] {
+        let mut call = Call::listening(RATE, four);
+        for (number, key) in (10..).zip(keys.chars()) {
+            press(&mut call, number, key, 1_000);
+        }
+        let quiet = hush(1, RATE);
+        let mut tick = |ms: i64| {
+            call.deliver(10 + keys.len() as u64, Event::Media(&quiet), at(1_000 + ms))
+                .ask
+        };
+        assert_eq!(tick(i64::from(after_ms) - 1), None, "{keys}");
+        assert_eq!(tick(after_ms.into()).unwrap().input, digits(expected), "{keys}");
+    }
+}
+
+#[test]
+fn three_later_messages_are_enough_to_be_sure_of_the_order() {
+    let mut call = Call::listening(RATE, Listen::default());
+    press(&mut call, 12, '2', 1_000);
+    press(&mut call, 13, '#', 1_000);
+    press(&mut call, 11, '1', 1_010);
+    for number in 14..16 {
+        let step = call.deliver(number, Event::Media(&hush(number, RATE)), at(1_020));
+        assert_eq!((step.ask, step.write), (None, false));
+    }
+    let step = call.deliver(16, Event::Media(&hush(16, RATE)), at(1_030));
+    assert_eq!(step.ask.unwrap().input, digits("12"));
+}
+
+#[test]
+fn keys_in_any_order_and_twice_are_one_number() {
+    let order = [
+        (4, '4'),
+        (1, '1'),
+        (2, '2'),
+        (2, '2'),
+        (3, '3'),
+        (7, '7'),
+        (5, '5'),
+        (6, '6'),
+        (5, '5'),
+        (8, '8'),
+    ];
+    let mut call = Call::listening(RATE, Listen::default());
+    for (number, key) in order {
+        press(&mut call, 20 + number, key, 1_000);
+    }
+    assert_eq!(call.dropped[&Dropped::Duplicate], 2);
+    let _ = call.deliver(60, Event::Media(&hush(1, RATE)), at(4_000));
+    assert_eq!(call.inputs(), [digits("12345678")]);
+}
+
+#[test]
+fn more_keys_than_are_asked_for_are_cut_off() {
+    let three = Listen {
+        max_digits: 3,
+        ..Listen::default()
+    };
+    let mut call = Call::listening(RATE, three);
+    for number in [10, 11, 13, 12, 14, 15] {
+        press(
+            &mut call,
+            number,
+            char::from_digit(number as u32 - 9, 10).unwrap(),
+            1_000,
+        );
+    }
+    let _ = call.deliver(16, Event::Media(&hush(16, RATE)), at(1_000));
+    assert_eq!(call.inputs(), [digits("123")]);
+}
+
+#[test]
+fn a_key_interrupts_the_bot_and_outranks_speech() {
+    let mut call = Call::started(RATE);
+    call.answer(0, &[1_500, 1_500], Then::Listen(one_key()), at(200));
+    call.silence(3..6, RATE);
+    let step = call.deliver(6, Event::Dtmf('1'), frame_at(6));
+    assert!(step.clear && step.ask.is_some());
+    assert_eq!(call.session.epoch(), 1);
+
+    let mut call = Call::listening(RATE, Listen::default());
+    call.speech(4..8, RATE);
+    press(&mut call, 8, '1', 800);
+    let step = call.deliver(9, Event::Media(&voice(9, RATE)), frame_at(9));
+    assert!(!step.keep && !step.write, "a key may sound like speech");
+    call.silence(10..60, RATE);
+    assert_eq!(call.inputs(), [digits("1")]);
+}
+
+#[test]
+fn keys_pressed_in_advance_wait_for_the_bot() {
+    let mut call = Call::listening(RATE, one_key());
+    press(&mut call, 5, '1', 500);
+    press(&mut call, 8, '2', 800);
+    assert_eq!(call.inputs(), [digits("1")], "the bot still works on the first");
+    call.answer(1, &[1_500], Then::Listen(one_key()), at(900));
+    let step = call.deliver(10, Event::Media(&hush(10, RATE)), at(1_000));
+    assert!(step.clear, "the prompt is not heard out");
+    assert_eq!(step.ask.unwrap().input, digits("2"));
+}
+
+#[test]
+fn keys_that_nobody_asked_for_or_that_do_not_exist_are_nothing() {
+    let deaf = Listen {
+        max_digits: 0,
+        ..Listen::default()
+    };
+    let mut call = Call::listening(RATE, deaf);
+    assert!(!call.deliver(5, Event::Dtmf('1'), at(500)).write);
+    let mut call = Call::listening(RATE, Listen::default());
+    for (number, key) in (5..).zip(['x', ' ', '\u{0661}']) {
+        let step = call.deliver(number, Event::Dtmf(key), at(500));
+        assert_eq!(
+            (step.dropped, step.write),
+            (Some(Dropped::Invalid), false),
+            "{key}"
+        );
+    }
+    let mut call = Call::started(RATE);
+    call.answer(0, &[1_500], Then::HangUp, at(100));
+    assert!(
+        !call.deliver(5, Event::Dtmf('1'), at(500)).write,
+        "the bot is saying its last words"
+    );
+}
+
+#[test]
+fn what_was_pressed_before_the_caller_hung_up_is_told() {
+    let mut call = Call::listening(RATE, Listen::default());
+    press(&mut call, 5, '4', 500);
+    let step = call.stop(6, domain::voicebot::StopReason::CallEnded, at(600));
+    assert_eq!(step.ask.unwrap().input, digits("4"));
+    assert!(step.ended.is_some() && !step.hang_up);
+}
