@@ -4,9 +4,10 @@
 //! 100 ms of it; a *chunk* is what we send. A *turn* is what the caller says or presses before the bot is asked. An
 //! *epoch* counts interruptions: an answer belongs to the epoch it was made in, and is not heard in a later one.
 //!
-//! [`Session`] is the call as a state machine without I/O.
+//! [`Session`] is the call as a state machine without I/O; [`menu`] is the bot that needs no server.
 
 mod keys;
+pub mod menu;
 mod playback;
 mod rate;
 mod session;

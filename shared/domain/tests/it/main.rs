@@ -7,5 +7,6 @@ mod barge_in;
 mod budget;
 mod keys;
 mod line;
+mod menu;
 mod order;
 mod silence;
