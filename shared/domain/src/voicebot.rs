@@ -5,6 +5,39 @@
 //! *epoch* counts interruptions: an answer belongs to the epoch it was made in, and is not heard in a later one.
 //!
 //! [`Session`] is the call as a state machine without I/O; [`menu`] is the bot that needs no server.
+//!
+//! ```
+//! use domain::voicebot::{Event, Input, Listen, Message, Post, Rate, Rules, Session, Then};
+//! use jiff::Timestamp;
+//!
+//! // Each of these moves is its own: it reads the session, makes the move, and writes it if nobody has in between.
+//! let now: Timestamp = "2026-11-26T10:00:00Z".parse()?;
+//! let rules = Rules::default();
+//! let mut session = Session::new(now);
+//!
+//! // Whoever has a message of Exotel's steps the session, and does what the step says.
+//! let start = Message {
+//!     stream_sid: Some("4e1c9a70d25b4f83a6c0e7d19b52193w"),
+//!     sequence_number: 1,
+//!     event: Event::Start(Rate::Hz8000),
+//! };
+//! let step = session.step(&rules, &start, now);
+//! assert!(step.write);
+//! let ask = step.ask.expect("the bot is to greet");
+//!
+//! // Whoever speaks for the bot takes the question, asks the bot, and posts its answer chunk by chunk.
+//! let (epoch, input) = session.begin_answer(ask.turn, now).expect("nobody else has taken it");
+//! assert_eq!(input, Input::Start);
+//! assert!(session.answer(epoch, Then::Listen(Listen::default()), now));
+//! let posted = session.post_chunk(epoch, 0, 1_500, now);
+//! let mark = session.mark(epoch).expect("nobody has interrupted");
+//! let step = session.finish_answer(epoch, now);
+//! assert!(matches!(posted, Post::Now { .. }) && mark == "m1" && !step.hang_up);
+//!
+//! // After each post: did the caller interrupt while it was under way?
+//! assert!(!session.clears_again(epoch));
+//! # Ok::<(), jiff::Error>(())
+//! ```
 
 mod keys;
 pub mod menu;

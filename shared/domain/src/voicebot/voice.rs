@@ -102,9 +102,9 @@ impl Floor {
 }
 
 impl Sound {
-    /// Whether the frame may be the first of an utterance.
+    /// Whether the frame may be the first of an utterance: a loud block, or two that are audible.
     pub(super) fn is_audible(self) -> bool {
-        self.audible_ms > 0
+        self.loud_ms > 0 || self.audible_ms >= 2 * BLOCK_MS as u32
     }
 
     /// Whether it holds speech. Two blocks, where it has them: one may be a click.

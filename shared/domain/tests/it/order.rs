@@ -151,6 +151,11 @@ fn assert_in_order(call: &Call, stream: &Stream, name: &str) {
     assert_eq!(turns.len(), expected.len(), "{name}: turns");
     for (turn, ((_, heard), expected)) in turns.into_iter().zip(&expected).enumerate() {
         let audio = call.audio(heard, stream.rate);
+        let kept = call.frames.range(heard.first..=heard.last).count();
+        assert!(
+            kept >= heard.frames as usize,
+            "{name}: {kept} of {heard:?} are kept"
+        );
         assert!(
             audio == *expected,
             "{name}: turn {turn} is not what was said: {heard:?}"
@@ -178,6 +183,10 @@ fn run(seed: u64) -> Vec<SignedDuration> {
         fall_silent(&mut call, &step, now);
     }
     assert_in_order(&call, &stream, &format!("seed {seed}"));
+    for (_, heard) in turns(&call) {
+        let kept = call.frames.range(heard.first..=heard.last).count();
+        assert_eq!(kept, heard.frames as usize, "seed {seed}: {heard:?}");
+    }
     let waits = turns(&call).into_iter().zip(due);
     let waits = waits.map(|((asked, _), due)| asked.duration_since(due.unwrap()));
     waits.collect()
