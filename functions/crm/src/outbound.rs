@@ -221,7 +221,7 @@ impl OutboundDoor {
                 };
                 self.outbound.finish(&scope, &record, &answer).await;
             }
-            Err(_) => self.outbound.abandon(&scope, &record).await,
+            Err(_) => self.outbound.abandon(&scope, &record, resumed).await,
         }
         made
     }

@@ -88,8 +88,12 @@ impl Outbound {
         }
     }
 
-    /// Forgets a request that made nothing.
-    pub async fn abandon(&self, scope: &Scope, record: &Record) {
+    /// Forgets a request that made nothing. One that was `resumed` is remembered: what the first one made may be there all
+    /// the same, when it could not be read, and a repetition must not make another.
+    pub async fn abandon(&self, scope: &Scope, record: &Record, resumed: bool) {
+        if resumed {
+            return;
+        }
         if let Err(error) = self.table.abandon(scope, record).await {
             tracing::warn!(subject = record.subject, "a repetition has to wait: {error}");
         }

@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
     call::{Call, CallOrigin, CallProgress, CallReport, CallState, ExotelCall, Outcome, ReportSource},
     directory::Lead,
+    idempotency::{RUNS_FOR, Sameness, Scope},
     ids::{CallId, CallLocator, LeadId, SmsId, SmsLocator},
     outbound_limit::Class,
     phone::Country,
@@ -25,7 +26,7 @@ use domain::{
 use exotel::{Error, classify, default_zone, format_time};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use services::outbound::{
-    Account, Exotel, Outbound, Rules, SmsSettings, Step, Swept, Task, clock::World, limiter::Limiter,
+    Account, Exotel, Outbound, Request, Rules, SmsSettings, Step, Swept, Task, clock::World, limiter::Limiter,
 };
 use table::Table;
 
@@ -852,4 +853,56 @@ async fn health_that_cannot_be_read_speaks_against_nobody() {
     let call = house.call("lead-1", CallState::Waiting).await;
     house.answer(200, accepted("abc")).work(place(&call, 1, 0)).await;
     assert!(house.asked().pop().unwrap().contains("CallerId=+918045550100"));
+}
+
+/// The first function sent the text and died before it could keep its answer; the second could not read the row.
+#[tokio::test]
+async fn a_repetition_that_cannot_read_what_the_first_one_made_does_not_make_another() {
+    let house = House::new().await;
+    let scope = Scope {
+        user: "sales-1".parse().unwrap(),
+        route: "sms",
+        sameness: Sameness::Key("key-1".parse().unwrap()),
+    };
+    let begin = async |subject: &str| {
+        let begun = house
+            .outbound
+            .begin(&scope, subject.to_owned(), &["lead-1"], false)
+            .await;
+        match begun.unwrap() {
+            Request::Do { record, resumed } => (record, resumed),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (first, resumed) = begin("sms_1").await;
+    assert!(!resumed);
+    house.pass(RUNS_FOR);
+    let (second, resumed) = begin("sms_2").await;
+    assert_eq!((second.subject.as_str(), resumed), ("sms_1", true));
+    house.outbound.abandon(&scope, &second, resumed).await;
+    house.pass(RUNS_FOR);
+    let (third, resumed) = begin("sms_3").await;
+    assert_eq!((third.subject, resumed), (first.subject, true));
+}
+
+/// A request that failed before it made anything may be sent again at once.
+#[tokio::test]
+async fn a_request_that_made_nothing_begins_anew() {
+    let house = House::new().await;
+    let scope = Scope {
+        user: "sales-1".parse().unwrap(),
+        route: "sms",
+        sameness: Sameness::Key("key-1".parse().unwrap()),
+    };
+    for subject in ["sms_1", "sms_2"] {
+        let begun = house
+            .outbound
+            .begin(&scope, subject.to_owned(), &["lead-1"], false)
+            .await;
+        let Request::Do { record, resumed } = begun.unwrap() else {
+            panic!("it is new")
+        };
+        assert_eq!((record.subject.as_str(), resumed), (subject, false));
+        house.outbound.abandon(&scope, &record, resumed).await;
+    }
 }

@@ -385,7 +385,7 @@ impl Stage {
             }
             Err(error) => {
                 self.tell(format!("click {at}: {id} {error}"));
-                self.outbound.abandon(&scope, &record).await;
+                self.outbound.abandon(&scope, &record, resumed).await;
             }
         }
     }
