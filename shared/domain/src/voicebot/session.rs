@@ -18,6 +18,8 @@ const CLOSES_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(2);
 const LONGEST_NAME: usize = 64;
 /// Numbers above have more than ten digits. Exotel counts from 1, ten or so a second.
 const HIGHEST_NUMBER: u64 = 9_999_999_999;
+/// No frame is so many numbers late: that is ten seconds. The counter began again.
+const BEGAN_AGAIN: u64 = 100;
 /// Most keys that one input can have.
 pub const MOST_DIGITS: u8 = 32;
 
@@ -440,7 +442,12 @@ impl Session {
             Event::Start(_) => step.dropped = Some(Dropped::Duplicate),
             Event::Stop(reason) => self.end_by_exotel(rules, reason.into(), now, step),
             Event::Media(pcm) => {
-                let sound = self.floor.listen(pcm, stream.rate);
+                let rate = stream.rate;
+                if self.window.newest().saturating_sub(number) >= BEGAN_AGAIN {
+                    self.close_utterance();
+                    (self.window, self.from) = (Window::default(), number);
+                }
+                let sound = self.floor.listen(pcm, rate);
                 self.hear(number, sound, now, step);
             }
             Event::Dtmf(digit) => self.press(number, digit, now, step),

@@ -100,6 +100,25 @@ fn numbers_that_jump_cost_no_turn_and_no_time() {
 }
 
 #[test]
+fn a_counter_that_begins_again_is_followed() {
+    let mut call = Call::listening(RATE, Listen::default());
+    call.speech(1_000..1_010, RATE);
+    call.silence(1_010..1_020, RATE);
+    assert_eq!(call.inputs().len(), 1);
+    call.answer(1, &[], Then::Listen(Listen::default()), frame_at(1_020));
+    for (slot, number) in (1_020..).zip(2..40) {
+        let pcm = if number < 10 {
+            voice(number, RATE)
+        } else {
+            hush(number, RATE)
+        };
+        let _ = call.deliver(number, Event::Media(&pcm), frame_at(slot));
+    }
+    assert_eq!(call.inputs().len(), 2);
+    assert!(call.dropped.is_empty(), "{:?}", call.dropped);
+}
+
+#[test]
 fn whatever_comes_the_session_survives_and_stays_small() {
     for seed in 0..300 {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
