@@ -52,9 +52,9 @@ pub use crate::scripts::{
     SmsScript,
 };
 pub use crate::stream::{
-    Ask, DisconnectedBy, Gap, Handshake, MarkView, Numbers, PassthruForm, Step, StreamCall, StreamEvent,
-    StreamOptions, StreamReport, StreamStatus, StreamView, Talk, Target, Track, Violation, ViolationKind,
-    Voicebot,
+    Ask, ClearView, DisconnectedBy, Gap, Handshake, MarkView, Numbers, PassthruForm, Step, StreamCall,
+    StreamEvent, StreamOptions, StreamReport, StreamStatus, StreamView, Talk, Target, Track, Violation,
+    ViolationKind, Voicebot,
 };
 pub use crate::totals::{Tally, Totals};
 pub use crate::traffic::{Played, Traffic};

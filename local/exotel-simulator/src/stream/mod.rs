@@ -26,8 +26,8 @@ pub use talk::{Step, Talk};
 pub(crate) use url::StreamUrl;
 pub(crate) use view::Recorder;
 pub use view::{
-    DisconnectedBy, Handshake, MarkView, StreamEvent, StreamReport, StreamStatus, StreamView, Violation,
-    ViolationKind,
+    ClearView, DisconnectedBy, Handshake, MarkView, StreamEvent, StreamReport, StreamStatus, StreamView,
+    Violation, ViolationKind,
 };
 pub use voicebot::{PassthruForm, Voicebot};
 pub use wire::Numbers;

@@ -236,7 +236,81 @@ impl Playback {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Did {
+        Chunk(usize),
+        Mark,
+        Clear,
+        Pass(usize),
+    }
+
+    fn anything() -> impl Strategy<Value = Did> {
+        prop_oneof![
+            3 => (1_usize..2_000).prop_map(Did::Chunk),
+            2 => Just(Did::Mark),
+            1 => Just(Did::Clear),
+            4 => (0_usize..3_000).prop_map(Did::Pass),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_sample_is_heard_once_or_dropped_and_marks_keep_their_order(
+            lead_ms in 0_u64..120,
+            steps in prop::collection::vec(anything(), 1..60),
+        ) {
+            let mut playback = Playback::new(8_000, lead_ms);
+            let (mut now, mut pushed, mut dropped, mut marks) = (0, Vec::new(), 0, 0);
+            let mut seen: Vec<usize> = Vec::new();
+            let mut chunk = 0_i16;
+            let reached = |names: Vec<String>, seen: &mut Vec<usize>| {
+                seen.extend(names.iter().map(|name| name.parse::<usize>().unwrap()));
+            };
+            for step in steps {
+                match step {
+                    Did::Chunk(length) => {
+                        chunk += 1;
+                        playback.push_chunk(vec![chunk; length]);
+                        pushed.push(length);
+                    }
+                    Did::Mark => {
+                        playback.push_mark(marks.to_string());
+                        marks += 1;
+                    }
+                    Did::Clear => {
+                        let cleared = playback.clear();
+                        dropped += cleared.dropped;
+                        reached(cleared.marks, &mut seen);
+                    }
+                    Did::Pass(samples) => {
+                        // A mark is never early: what is before it is over when its time comes.
+                        if let Some(at) = playback.next_mark_at() && at > now {
+                            let early = playback.advance(at - 1);
+                            let due = playback.advance(at);
+                            prop_assert!(early.is_empty() && !due.is_empty());
+                            now = now.max(at);
+                            reached(due, &mut seen);
+                        }
+                        now += samples;
+                        reached(playback.advance(now), &mut seen);
+                    }
+                }
+            }
+            reached(playback.advance(now), &mut seen);
+            prop_assert!(seen.is_sorted(), "{seen:?}");
+            let (voiced, ahead) = (playback.voiced(), playback.ahead());
+            prop_assert_eq!(voiced + ahead + dropped, pushed.iter().sum::<usize>());
+            let heard = playback.into_heard();
+            prop_assert_eq!(heard.len(), now);
+            let sounds: Vec<i16> = heard.into_iter().filter(|sample| *sample != 0).collect();
+            prop_assert_eq!(sounds.len(), voiced);
+            prop_assert!(sounds.is_sorted(), "chunks are heard in order");
+        }
+    }
 
     #[test]
     fn sound_is_heard_when_it_came_and_marks_when_all_before_them_was() {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -17,7 +17,7 @@ use super::playback::Playback;
 use super::sound::{Track, to_ms, to_samples};
 use super::talk::Source;
 use super::url::StreamUrl;
-use super::view::{DisconnectedBy, MarkView, Recorder, StreamStatus, ViolationKind};
+use super::view::{ClearView, DisconnectedBy, MarkView, Recorder, StreamStatus, ViolationKind};
 use super::wire::{self, Wanted, Writer};
 use crate::faults::{FaultSource, FrameFate, PayloadFate};
 use crate::options::Clock;
@@ -26,6 +26,8 @@ use crate::options::Clock;
 const CLOSING: Duration = Duration::from_secs(2);
 /// How long one message may take to leave.
 const SENDING: Duration = Duration::from_secs(10);
+/// Messages of the bot's that are taken between two looks at the clock.
+const MOST_AT_ONCE: u32 = 32;
 /// Messages that may wait for the bot to read them: five seconds of frames.
 const MOST_WAITING: u64 = 50;
 
@@ -155,6 +157,16 @@ impl<'a> Running<'a> {
         loop {
             let frame_due =
                 self.started + Duration::from_millis(self.it.options.frame_ms * (self.frames + 1));
+            // What has come is taken before the clock goes on, also where the machine is late; but no more than so much at
+            // once: a bot that floods the socket must not stop the clock.
+            for _ in 0..MOST_AT_ONCE {
+                let Some(message) = incoming.next().now_or_never() else {
+                    break;
+                };
+                if let Some(end) = self.take(message) {
+                    return end;
+                }
+            }
             let now = Instant::now();
             self.advance(now);
             if now >= frame_due {
@@ -386,15 +398,19 @@ impl<'a> Running<'a> {
 
     fn clear(&mut self, at_ms: u64) {
         let cleared = self.playback.clear();
-        self.it.recorder.change(|view| {
-            view.clears += 1;
-            let open = view.marks.iter_mut().filter(|mark| mark.echoed_ms.is_none());
+        let view = ClearView {
+            at_ms,
+            dropped_ms: to_ms(cleared.dropped, self.rate_hz),
+            left_ms: to_ms(cleared.left, self.rate_hz),
+        };
+        self.it.recorder.change(|stream| {
+            stream.clears.push(view);
+            let open = stream.marks.iter_mut().filter(|mark| mark.echoed_ms.is_none());
             open.for_each(|mark| mark.cleared = true);
         });
         let detail = format!(
             "{} ms dropped, {} ms of what had begun go on",
-            to_ms(cleared.dropped, self.rate_hz),
-            to_ms(cleared.left, self.rate_hz)
+            view.dropped_ms, view.left_ms
         );
         self.it.recorder.event(at_ms, "clear", detail);
         if self.it.options.echo_cleared_marks {

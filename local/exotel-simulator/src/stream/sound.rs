@@ -99,23 +99,34 @@ impl Track {
         let Some(start) = self.loudest(piece) else {
             return (0.0, 0);
         };
-        let needle = &self.samples[start..start + piece];
         let most = to_samples(most_ms, self.rate_hz);
+        // First as if both were at 8 kHz, which holds most of a voice, then to the sample around the best.
+        let stride = usize::try_from(self.rate_hz / 8_000).unwrap_or(1).max(1);
+        let fits = |lag: usize, stride: usize| {
+            let there = copy.samples.get(start + lag..start + lag + piece)?;
+            let here = &self.samples[start..start + piece];
+            let pairs = here.iter().zip(there).step_by(stride);
+            Some((correlation(pairs.map(|(a, b)| (*a, *b))), lag))
+        };
+        let better = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0);
         let best = (0..=most)
-            .filter_map(|lag| {
-                let there = copy.samples.get(start + lag..start + lag + piece)?;
-                Some((correlation(needle, there), lag))
-            })
-            .max_by(|a, b| a.0.total_cmp(&b.0));
+            .step_by(stride)
+            .filter_map(|lag| fits(lag, stride))
+            .max_by(better)
+            .and_then(|(_, near)| {
+                (near.saturating_sub(stride)..=(near + stride).min(most))
+                    .filter_map(|lag| fits(lag, 1))
+                    .max_by(better)
+            });
         let Some((_, lag)) = best else {
             return (0.0, 0);
         };
         let delayed = copy.samples.get(lag..).unwrap_or_default();
         let common = self.samples.len().min(delayed.len());
         // What was said after the copy ends is not in it, and counts as missing where it is not silence.
-        let mut padded = delayed[..common].to_vec();
-        padded.resize(self.samples.len(), 0);
-        (correlation(&self.samples, &padded), to_ms(lag, self.rate_hz))
+        let padded = delayed[..common].iter().copied().chain(std::iter::repeat(0));
+        let pairs = self.samples.iter().copied().zip(padded);
+        (correlation(pairs), to_ms(lag, self.rate_hz))
     }
 
     /// Where the loudest `length` samples begin; `None` where all is silent.
@@ -132,10 +143,10 @@ impl Track {
 }
 
 /// Pearson's correlation without the means: sound has none.
-fn correlation(a: &[i16], b: &[i16]) -> f64 {
+fn correlation(pairs: impl Iterator<Item = (i16, i16)>) -> f64 {
     let (mut ab, mut aa, mut bb) = (0_i64, 0_i64, 0_i64);
-    for (a, b) in a.iter().zip(b) {
-        let (a, b) = (i64::from(*a), i64::from(*b));
+    for (a, b) in pairs {
+        let (a, b) = (i64::from(a), i64::from(b));
         ab += a * b;
         aa += a * a;
         bb += b * b;

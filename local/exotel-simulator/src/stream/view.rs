@@ -130,6 +130,17 @@ pub struct MarkView {
     pub cleared: bool,
 }
 
+/// What a `clear` did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ClearView {
+    /// When it came, in milliseconds from the stream's start.
+    pub at_ms: u64,
+    /// Milliseconds of sound that were never heard for it.
+    pub dropped_ms: u64,
+    /// Milliseconds of the chunk that had begun, which went on to its end.
+    pub left_ms: u64,
+}
+
 /// Something that happened on a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StreamEvent {
@@ -185,7 +196,7 @@ pub struct StreamView {
     /// Marks.
     pub marks: Vec<MarkView>,
     /// `clear` messages.
-    pub clears: u64,
+    pub clears: Vec<ClearView>,
     /// Gaps heard.
     pub gaps: Vec<Gap>,
     /// What the bot did wrong.

@@ -263,7 +263,25 @@ fn sound(payload: &str, mut judged: Judged) -> Judged {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_bot_sends_is_too_much(text in ".*") {
+            judge(&text, "s1");
+        }
+
+        #[test]
+        fn nothing_in_the_place_of_a_field_is_too_much(
+            event in prop_oneof![Just("media"), Just("mark"), Just("clear"), Just("x")],
+            value in prop_oneof![Just("null"), Just("7"), Just("[]"), Just("\"AAAA\""), Just("{\"payload\":\"AA\"}"), Just("{\"name\":[]}")],
+        ) {
+            let judged = judge(&format!(r#"{{"event":"{event}","media":{value},"mark":{value},"stream_sid":{value}}}"#), "s1");
+            prop_assert!(!judged.violations.is_empty());
+        }
+    }
 
     fn writer(numbers: Numbers) -> Writer {
         Writer::new(numbers, "s1".to_owned(), "c1".to_owned(), "acme1".to_owned())

@@ -87,7 +87,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bot<S> {
         while self.next().await.is_some() {}
     }
 
-    /// Says back what it hears, in chunks that are as small as they may be.
+    /// Says back what it hears, in chunks that are as small as they may be. A key makes it say what it still has, and mark
+    /// the end with the key's name.
     pub(crate) async fn echo(mut self) {
         let mut held: Vec<u8> = Vec::new();
         while let Some(message) = self.next().await {
@@ -99,6 +100,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bot<S> {
                         self.play(&held).await;
                         held = rest;
                     }
+                }
+                "dtmf" => {
+                    held.resize(held.len().next_multiple_of(320).max(3_200), 0);
+                    self.play(&held).await;
+                    held.clear();
+                    self.mark(message["dtmf"]["digit"].as_str().unwrap()).await;
                 }
                 "stop" => return self.wait_for_end().await,
                 _ => {}

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use exotel_simulator::{
-    DisconnectedBy, Faults, Numbers, Step, StreamCall, StreamFault, StreamOptions, StreamReport, StreamRule,
-    StreamStatus, StreamView, Talk, Target, Track, ViolationKind,
+    ClearView, DisconnectedBy, Faults, Numbers, Step, StreamCall, StreamFault, StreamOptions, StreamReport,
+    StreamRule, StreamStatus, StreamView, Talk, Target, Track, ViolationKind,
 };
 use serde_json::{Value, json};
 use tokio::io::DuplexStream;
@@ -314,7 +314,12 @@ async fn clear_drops_what_has_not_begun_and_its_marks_come_back_or_not() {
         .await;
         let view = &report.view;
         assert_eq!(view.violations, []);
-        assert_eq!(view.clears, 1);
+        let clear = ClearView {
+            at_ms: 400,
+            dropped_ms: 600,
+            left_ms: 100,
+        };
+        assert_eq!(view.clears, [clear]);
         // The first chunk began after 100 ms; after 400 ms the second was being played, and goes on to its end.
         assert_eq!(view.heard_ms, 400);
         let silent_from = report

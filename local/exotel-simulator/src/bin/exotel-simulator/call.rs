@@ -264,7 +264,7 @@ fn summary(report: &StreamReport) -> String {
         );
         let echoed = view.marks.iter().filter(|mark| mark.echoed_ms.is_some()).count();
         line("marks", format!("{} received, {echoed} echoed", view.marks.len()));
-        line("clears", view.clears.to_string());
+        line("clears", view.clears.len().to_string());
         let gaps: Vec<String> = view
             .gaps
             .iter()
