@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use aws_sdk_dynamodb::types::StreamSpecification;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_types::SdkConfig;
 use domain::{
@@ -50,6 +51,14 @@ struct Reading {
 /// An account with this many calls, none of which is known, and the span that they were placed in.
 async fn account(calls: u64) -> Result<(Dynamo, Table, Handle, Timestamp, Timestamp)> {
     let dynamo = Dynamo::start().await;
+    // Nobody reads the stream here, and the table in process looks through all of it at every write.
+    dynamo
+        .client()
+        .update_table()
+        .table_name(TABLE_NAME)
+        .stream_specification(StreamSpecification::builder().stream_enabled(false).build()?)
+        .send()
+        .await?;
     let table = Table::new(dynamo.client(), TABLE_NAME);
     let options = Options {
         voice_limit: usize::MAX,
@@ -95,9 +104,10 @@ pub(crate) async fn run(calls: u64) -> Result<()> {
         "| reading | pages | changed | RSS at the first page | at the last | most | CPU a page | wall a page | invocations |"
     );
     println!("| - | -: | -: | -: | -: | -: | -: | -: | -: |");
-    for (name, changed) in [("none is known", calls), ("nothing changed", 0)] {
+    for (name, is_new) in [("none is known", true), ("nothing changed", false)] {
         let read = read(&function, &table, from, to).await?;
-        check(&read.tally, calls, changed)?;
+        check(&read.tally, calls, is_new)?;
+        let changed = read.tally.changed;
         let pages = read.tally.pages as f64;
         let (first, last) = (&read.memory[0], &read.memory[read.memory.len() - 1]);
         let most = read.memory.iter().map(|(_, rss)| *rss).max().unwrap_or(0);
@@ -117,8 +127,15 @@ pub(crate) async fn run(calls: u64) -> Result<()> {
     Ok(())
 }
 
-fn check(tally: &Tally, calls: u64, changed: u64) -> Result<()> {
-    ensure!(tally.calls >= calls && tally.changed == changed, "{tally:?}");
+/// Whether a reading saw every call, and as many changes as it should: the regular passes of the same run know the newest
+/// calls already.
+fn check(tally: &Tally, calls: u64, is_new: bool) -> Result<()> {
+    let changed = if is_new {
+        tally.changed * 10 >= calls * 9
+    } else {
+        tally.changed == 0
+    };
+    ensure!(tally.calls >= calls && changed, "{tally:?}");
     Ok(())
 }
 
@@ -176,10 +193,10 @@ async fn read(function: &Function, table: &Table, from: Timestamp, to: Timestamp
     let (cpu, began) = (function.usage()?.cpu, Instant::now());
     let mut memory: Vec<(u64, u64)> = Vec::new();
     for invocations in 1..100 {
-        let invocation = function
-            .invoke(r#"{"source":"aws.scheduler"}"#.to_owned())
-            .await?;
-        let answered = invocation.finish();
+        let answered = async {
+            let event = r#"{"source":"aws.scheduler"}"#.to_owned();
+            anyhow::Ok(function.invoke(event).await?.finish().await?)
+        };
         tokio::pin!(answered);
         let answer = loop {
             tokio::select! {
