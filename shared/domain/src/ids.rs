@@ -123,6 +123,13 @@ fn alert_subject(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
 }
 
+fn connection_id(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && b != b'#' && b != b'/')
+}
+
 fn provider_sid(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
@@ -145,6 +152,14 @@ sortable_id!(
 sortable_id!(
     /// An alert, from the moment it was raised: `alert_01j…`.
     AlertId, "alert_", "alert id", "alert_ and 26 lower-case ULID characters"
+);
+sortable_id!(
+    /// A call with a bot, from the moment it was offered to one: `vs_01j…`.
+    VoiceSessionId, "vs_", "voice session id", "vs_ and 26 lower-case ULID characters"
+);
+given_id!(
+    /// API Gateway's id of an open WebSocket (`connectionId`): `L0SM9cOFvHcCIhw=`.
+    ConnectionId, "connection id", "1 to 128 visible ASCII characters without # and /", connection_id
 );
 given_id!(
     /// An alert rule, named in the code: `voice-connect`.
