@@ -4,7 +4,8 @@
 //! 100 ms of it; a *chunk* is what we send. A *turn* is what the caller says or presses before the bot is asked. An
 //! *epoch* counts interruptions: an answer belongs to the epoch it was made in, and is not heard in a later one.
 //!
-//! [`Session`] is the call as a state machine without I/O; [`menu`] is the bot that needs no server.
+//! [`Session`] is the call as a state machine without I/O; [`bots`] says which bots there are, and [`menu`] is the one
+//! that needs no server.
 //!
 //! ```
 //! use domain::voicebot::{Event, Input, Listen, Message, Post, Rate, Rules, Session, Then};
@@ -39,6 +40,7 @@
 //! # Ok::<(), jiff::Error>(())
 //! ```
 
+pub mod bots;
 mod keys;
 pub mod menu;
 mod playback;
