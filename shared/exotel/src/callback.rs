@@ -1,7 +1,7 @@
 //! What Exotel sends by itself: status callbacks of calls and SMS in every body form it uses, what a Passthru applet tells
-//! in the middle of a flow, and HeartBeats.
+//! in the middle of a flow, what a Voicebot or Stream applet asks, and HeartBeats.
 //!
-//! A status callback needs a sid and a status, a Passthru a sid, a HeartBeat a status; everything else may be missing. Exotel documents no signature and no order:
+//! A status callback needs a sid and a status, a Passthru or a stream a sid, a HeartBeat a status; everything else may be missing. Exotel documents no signature and no order:
 //! who sent a callback, whether it is a duplicate and whether it is stale is for the receiver to settle
 //! ([`CallStatusCallback::event_key`] helps with duplicates).
 
@@ -12,14 +12,16 @@ mod call;
 mod heartbeat;
 mod passthru;
 mod sms;
+mod stream;
 
 pub use self::body::BodyForm;
 #[cfg(feature = "test-builders")]
 pub use self::builders::{CallbackBody, HeartbeatNesting};
 pub use self::call::{CallStatusCallback, Leg};
 pub use self::heartbeat::HeartbeatCallback;
-pub use self::passthru::{PassthruCall, PassthruLeg};
+pub use self::passthru::{EndedStream, PassthruCall, PassthruLeg};
 pub use self::sms::SmsStatusCallback;
+pub use self::stream::StreamRequest;
 
 /// Why a body is no callback.
 #[derive(Debug, thiserror::Error)]
@@ -76,4 +78,10 @@ where
     let text = fields.any(names).ok_or(CallbackError::MissingSid { field })?;
     text.parse()
         .map_err(|source| CallbackError::InvalidSid { field, source })
+}
+
+/// Keys a caller pressed in a flow, without the quotes that Exotel puts around them.
+fn pressed(fields: &crate::fields::Fields) -> Option<String> {
+    let digits = fields.text("digits")?.trim_matches(['"', ' ']);
+    (!digits.is_empty() && !digits.eq_ignore_ascii_case("null")).then(|| digits.to_owned())
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 pub use self::connect::{
     CallbackContentType, CallbackEvent, ConnectCall, ConnectOptions, Destination, LONGEST_CUSTOM_FIELD,
-    PlaybackTo, RecordingChannels, RecordingFormat, StreamBegin, TwoLegs,
+    PlaybackTo, RecordingChannels, RecordingFormat, StreamBegin, TwoLegs, flow_url,
 };
 pub use self::details::GetCall;
 pub use self::list::{CallPage, CreatedBetween, Cursor, ListCalls, Range, SortOrder};

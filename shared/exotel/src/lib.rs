@@ -24,6 +24,7 @@ pub mod recordings;
 mod request;
 #[cfg(feature = "client")]
 pub mod sms;
+pub mod stream;
 mod time;
 mod values;
 mod words;
@@ -43,7 +44,7 @@ pub use self::time::{ExotelTime, UnreadableTime, default_zone, format_time, pars
 pub use self::values::{MessageBody, PhoneNumber, PrivateUrl};
 pub use self::words::{
     AnsweredBy, CallEvent, CallStatus, CallType, CcmState, CcmStatus, ConnectivityStatus, Direction,
-    HeartbeatStatus, SmsStatus,
+    DisconnectedBy, HeartbeatStatus, SmsStatus, StopReason, StreamStatus,
 };
 
 /// Any JSON, with the names that readers look for among others.

@@ -236,6 +236,38 @@ words! {
     }
 }
 
+words! {
+    /// Why a stream ended, as its last message says.
+    StopReason {
+        /// The applet ended, or the call's flow went on.
+        Stopped = "stopped",
+        /// Somebody hung up.
+        CallEnded = "callended" | "call-ended",
+    }
+}
+
+words! {
+    /// What became of a stream, as the Passthru applet behind it tells.
+    StreamStatus {
+        /// It took place.
+        Completed = "completed",
+        /// The bot could not be reached, or the socket broke.
+        Failed = "failed",
+    }
+}
+
+words! {
+    /// Who ended a stream, as the Passthru applet behind it tells.
+    DisconnectedBy {
+        /// The bot closed the socket.
+        Bot = "bot",
+        /// The caller hung up.
+        User = "user" | "caller",
+        /// Exotel ended it. Named by one guide.
+        System = "system",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

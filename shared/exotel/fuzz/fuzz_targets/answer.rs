@@ -6,6 +6,7 @@ use exotel::ccm::GetCcmCall;
 use exotel::exophones::{GetExophone, ListExophones};
 use exotel::numbers::GetNumber;
 use exotel::sms::{GetSms, SendBulkSms, SmsOptions};
+use exotel::stream::GetActiveStreams;
 use exotel::{Answer, Request, classify};
 use libfuzzer_sys::fuzz_target;
 
@@ -40,6 +41,7 @@ fuzz_target!(|answer: &[u8]| {
         sid: "a".parse().unwrap(),
     }
     .read(&answer);
+    let _ = GetActiveStreams.read(&answer);
     let _ = GetNumber { number: "1".into() }.read(&answer);
     let bulk = SendBulkSms {
         from: "A".into(),

@@ -1,7 +1,7 @@
-//! Any request of a Passthru applet: the first line is the content type, the rest is the query and the body.
+//! Any request of a Passthru or Voicebot applet: the first line is the content type, the rest is the query and the body.
 #![no_main]
 
-use exotel::callback::PassthruCall;
+use exotel::callback::{PassthruCall, StreamRequest};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|request: &[u8]| {
@@ -20,6 +20,8 @@ fuzz_target!(|request: &[u8]| {
                 call.digits
                     .is_none_or(|digits| !digits.starts_with('"') && !digits.ends_with('"'))
             );
+            assert_eq!(call.ended_stream().is_some(), !call.stream.is_empty());
+            assert!(StreamRequest::parse(Some(&content_type), body, query).is_ok());
             assert!(call.stream.get("StreamUrl").is_none_or(|url| !url.contains('?')));
         }
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{BodyForm, CallStatusCallback, HeartbeatCallback, Leg, PassthruCall, SmsStatusCallback};
+use super::{
+    BodyForm, CallStatusCallback, HeartbeatCallback, Leg, PassthruCall, SmsStatusCallback, StreamRequest,
+};
 use crate::{
     AnsweredBy, CallEvent, CallSid, CallStatus, CallType, Connectivity, ConnectivityStatus, Direction,
     ExophoneHealth, ExotelTime, HeartbeatStatus, PhoneNumber, SmsSid, SmsStatus,
@@ -303,6 +305,66 @@ impl PassthruCall {
                 "OutgoingPhoneNumber": self.outgoing_phone_number,
                 "Legs": legs,
                 "Stream": self.stream,
+            }),
+            form,
+        )
+    }
+}
+
+impl StreamRequest {
+    /// The question of a Voicebot applet about an incoming call that has reached it.
+    pub fn incoming(call_sid: CallSid) -> Self {
+        let call = PassthruCall::incoming(call_sid);
+        Self {
+            call_sid: call.call_sid,
+            call_from: call.call_from,
+            call_to: call.call_to,
+            from: call.from,
+            to: call.to,
+            call_status: call.call_status,
+            direction: call.direction,
+            created: call.created,
+            start_time: call.start_time,
+            current_time: call.current_time,
+            digits: None,
+            custom_field: None,
+            account_sid: None,
+            flow_id: call.flow_id,
+            tenant_id: call.tenant_id,
+            forwarded_from: None,
+        }
+    }
+
+    /// The query of Exotel's GET, without a `?`. Reading it gives back an equal value.
+    pub fn to_query(&self) -> String {
+        let form = self.encode(BodyForm::Urlencoded).body;
+        String::from_utf8(form).expect("a urlencoded form is ASCII")
+    }
+
+    /// The question as a body, for a POST. Reading it gives back an equal value.
+    pub fn encode(&self, form: BodyForm) -> CallbackBody {
+        let direction = self.direction.as_ref().map(|direction| match direction {
+            Direction::Inbound => "incoming",
+            direction => direction.as_str(),
+        });
+        encode(
+            json!({
+                "CallSid": self.call_sid,
+                "CallFrom": self.call_from,
+                "CallTo": self.call_to,
+                "From": self.from,
+                "To": self.to,
+                "CallStatus": self.call_status,
+                "Direction": direction,
+                "Created": self.created,
+                "StartTime": self.start_time,
+                "CurrentTime": self.current_time,
+                "digits": self.digits.as_ref().map(|digits| format!("\"{digits}\"")),
+                "CustomField": self.custom_field,
+                "AccountSid": self.account_sid,
+                "flow_id": self.flow_id,
+                "tenant_id": self.tenant_id,
+                "ForwardedFrom": self.forwarded_from.as_deref().unwrap_or("null"),
             }),
             form,
         )

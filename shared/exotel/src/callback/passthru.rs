@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::body::read_callback;
 use super::{CallbackError, read_sid};
 use crate::fields::Fields;
-use crate::{CallSid, CallStatus, CallType, Direction, ExotelTime, PhoneNumber, PrivateUrl};
+use crate::{
+    CallSid, CallStatus, CallType, Direction, DisconnectedBy, ExotelTime, PhoneNumber, PrivateUrl,
+    StreamStatus,
+};
 
 /// The keys of [`PassthruCall::stream`] that Exotel documents, in its spelling.
 const STREAM_KEYS: [&str; 8] = [
@@ -83,7 +86,31 @@ pub struct PassthruCall {
     /// What a Stream or Voicebot applet before has left: `StreamSID`, `Status`, `Duration` (seconds), `RecordingUrl`,
     /// `StreamUrl`, `DisconnectedBy`, `DetailedStatus`, `Error`; keys that Exotel does not document are in lower case. Empty
     /// without such an applet. `StreamUrl` has lost its user, password and query, which are for the WebSocket only.
+    /// [`PassthruCall::ended_stream`] gives them typed.
     pub stream: BTreeMap<String, String>,
+}
+
+/// What a Stream or Voicebot applet has left behind it. Any of it may be missing.
+///
+/// <https://support.exotel.com/support/solutions/articles/3000132269>
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndedStream {
+    /// Exotel's id of the stream.
+    pub stream_sid: Option<String>,
+    /// What became of it.
+    pub status: Option<StreamStatus>,
+    /// How long it lasted, in seconds.
+    pub duration_secs: Option<u32>,
+    /// Where its recording is or will be, if the call is recorded.
+    pub recording_url: Option<PrivateUrl>,
+    /// The socket, without what opened it.
+    pub stream_url: Option<PrivateUrl>,
+    /// Who ended it.
+    pub disconnected_by: Option<DisconnectedBy>,
+    /// More about its status; Exotel does not say what.
+    pub detailed_status: Option<String>,
+    /// What went wrong; Exotel does not say what there may be.
+    pub error: Option<String>,
 }
 
 /// One leg of a call in a flow.
@@ -115,12 +142,29 @@ impl PassthruCall {
         read_callback(content_type, body, query, Self::from_fields)
     }
 
+    /// The stream that has ended before this point of the flow; none if there was none.
+    pub fn ended_stream(&self) -> Option<EndedStream> {
+        if self.stream.is_empty() {
+            return None;
+        }
+        let mut fields = Fields::default();
+        for (name, value) in &self.stream {
+            fields.insert(name, value);
+        }
+        Some(EndedStream {
+            stream_sid: fields.owned("StreamSID"),
+            status: fields.text("Status").map(StreamStatus::from_wire),
+            duration_secs: fields.count("Duration"),
+            recording_url: fields.web_url("RecordingUrl"),
+            stream_url: fields.text("StreamUrl").map(PrivateUrl::from),
+            disconnected_by: fields.text("DisconnectedBy").map(DisconnectedBy::from_wire),
+            detailed_status: fields.owned("DetailedStatus"),
+            error: fields.owned("Error"),
+        })
+    }
+
     fn from_fields(fields: &Fields) -> Result<Self, CallbackError> {
         let call_sid = read_sid(fields, &["CallSid", "Sid"], "CallSid")?;
-        let digits = fields
-            .text("digits")
-            .map(|digits| digits.trim_matches(['"', ' ']))
-            .filter(|digits| !digits.is_empty() && !digits.eq_ignore_ascii_case("null"));
         Ok(Self {
             call_sid,
             call_from: fields.phone("CallFrom"),
@@ -139,7 +183,7 @@ impl PassthruCall {
             dial_whom_number: fields.phone("DialWhomNumber"),
             recording_url: fields.web_url("RecordingUrl"),
             recording_available_by: fields.time("RecordingAvailableBy"),
-            digits: digits.map(str::to_owned),
+            digits: super::pressed(fields),
             custom_field: fields.owned("CustomField"),
             flow_id: fields.owned("flow_id"),
             tenant_id: fields.owned("tenant_id"),

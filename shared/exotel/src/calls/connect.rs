@@ -15,9 +15,6 @@ pub const LONGEST_CUSTOM_FIELD: usize = 128;
 /// Longest call Exotel allows, in seconds.
 const LONGEST_CALL_SECS: u32 = 14_400;
 
-/// Longest `StreamUrl`, exclusive.
-const STREAM_URL_LIMIT: usize = 600;
-
 const LONGEST_STREAM_NAME: usize = 32;
 
 /// Places a call. Every accepted request is a new call: Exotel knows no idempotency key.
@@ -58,7 +55,7 @@ pub enum Destination {
     },
     /// A voicebot's WebSocket, without a flow. The account needs the feature; without it, 403.
     Stream {
-        /// `ws://` or `wss://`, under 600 characters; may carry `sample-rate` and up to three parameters.
+        /// A URL that [`StreamUrl`](crate::stream::StreamUrl) takes.
         url: PrivateUrl,
         /// Label, at most 32 characters.
         #[serde(default)]
@@ -350,10 +347,34 @@ impl ConnectOptions {
 }
 
 fn check_stream(url: &PrivateUrl) -> Result<(), Error> {
-    if !url.starts_with("wss://") && !url.starts_with("ws://") {
-        return invalid("StreamUrl", "must be a ws or wss URL");
+    crate::stream::check_url(url).or_else(|problem| invalid("StreamUrl", problem.to_string()))
+}
+
+/// The URL of a flow of the App Bazaar, for [`ConnectCall::to_flow`].
+///
+/// # Errors
+///
+/// [`Error::InvalidRequest`] if account or app hold anything but ASCII letters, digits, `-` and `_`.
+///
+/// ```
+/// let url = exotel::calls::flow_url("acme1", "228040")?;
+/// assert_eq!(url.as_str(), "http://my.exotel.com/acme1/exoml/start_voice/228040");
+/// # Ok::<(), exotel::Error>(())
+/// ```
+pub fn flow_url(account_sid: &str, app_id: &str) -> Result<PrivateUrl, Error> {
+    let plain = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    for (field, value) in [("the account", account_sid), ("the app", app_id)] {
+        if !plain(value) {
+            return invalid(field, "must be letters, digits, '-' and '_'");
+        }
     }
-    check_length("StreamUrl", url, STREAM_URL_LIMIT - 1)
+    // As Exotel's reference spells it: http. It is a name, nobody fetches it from here.
+    Ok(format!("http://my.exotel.com/{account_sid}/exoml/start_voice/{app_id}").into())
 }
 
 #[cfg(test)]
@@ -423,6 +444,25 @@ mod tests {
     }
 
     #[test]
+    fn a_flow_of_another_account_cannot_be_smuggled_in() {
+        for (account, app) in [
+            ("acme1", ""),
+            ("acme1", "1?x"),
+            ("acme1/../acme2", "1"),
+            ("", "1"),
+            ("a", "1#"),
+        ] {
+            assert!(flow_url(account, app).is_err(), "{account} {app}");
+        }
+        let url = flow_url("acme1", "app_926").unwrap();
+        assert!(
+            ConnectCall::to_flow("+919811100002", url, "08045550100")
+                .check()
+                .is_ok()
+        );
+    }
+
+    #[test]
     fn what_exotel_would_refuse_is_refused_before_it_is_sent() {
         let plain = || ConnectCall::two_legs("+919811100001", "+919811100002", "08045550100");
         let with = |options| ConnectCall { options, ..plain() };
@@ -443,6 +483,7 @@ mod tests {
                 stream(&format!("wss://bot.example.in/{}", "a".repeat(600))),
                 "StreamUrl",
             ),
+            (stream("wss://bot.example.in?a=1&b=2&c=3&d=4"), "StreamUrl"),
             (
                 with(ConnectOptions {
                     time_limit_secs: Some(14_401),

@@ -9,3 +9,4 @@ mod flows;
 mod heartbeats;
 mod requests;
 mod server;
+mod streams;
