@@ -1,6 +1,6 @@
 """Runs MiniStack in the foreground until standard input closes, and takes its functions with it.
 
-Five habits of ours on top of MiniStack's own:
+Habits of ours on top of MiniStack's own:
 - Whoever holds the other end of standard input may be killed in any way: the pipe closes, and the whole process
   group ends. Nothing here is worth saving.
 - With AUTH=true functions may do what their roles allow and no more. A key that belongs to no function's session is
@@ -8,15 +8,23 @@ Five habits of ours on top of MiniStack's own:
 - A streamed answer is bytes: MiniStack 1.5.33 reads every answer as UTF-8 and fails on a recording.
 - An API's CORS settings are those of the template: MiniStack 1.5.33 keeps CloudFormation's AllowOrigins and looks for
   allowOrigins.
+- A signature covers the name in X-Forwarded-Host, where a front door gives one: it changes Host.
+- A WebSocket handshake is refused with the status that the $connect function answered; MiniStack 1.5.33 makes it 403.
+- What a function answers to a message goes nowhere, unless its route has a route response, and a function that fails
+  is told to the caller without the reason; MiniStack 1.5.33 sends both as they are.
+- $disconnect hears of the caller's close code; MiniStack 1.5.33 says 1006 whatever it was.
 - What functions print goes to the file FUNCTIONS_LOG as well, a line each behind the log group's name.
 """
 
+import contextvars
+import json
 import os
 import signal
 import sys
 import threading
 
-from ministack.core import iam_evaluator, lambda_runtime
+from hypercorn.protocol import ws_stream
+from ministack.core import iam_evaluator, lambda_runtime, sigv4
 from ministack.services import apigateway, lambda_svc, sts
 
 
@@ -63,6 +71,75 @@ def with_camel_case_settings(answer):
 
 apigateway._cors_response_headers = with_camel_case_settings(apigateway._cors_response_headers)
 apigateway._cors_preflight_response = with_camel_case_settings(apigateway._cors_preflight_response)
+
+build_canonical_headers = sigv4.build_canonical_headers
+
+
+def build_headers_as_signed(headers, signed_headers):
+    name = headers.get("x-forwarded-host")
+    return build_canonical_headers({**headers, "host": name} if name else headers, signed_headers)
+
+
+sigv4.build_canonical_headers = build_headers_as_signed
+
+invoke_ws_lambda = apigateway._invoke_ws_lambda
+handle_websocket = apigateway.handle_websocket
+refuse_handshake = contextvars.ContextVar("refuse_handshake")
+
+
+async def invoke_like_api_gateway(api_id, account_id, region, route, stage, connection_id, event_type, request_id,
+                                  *args, **kwargs):
+    answer = await invoke_ws_lambda(api_id, account_id, region, route, stage, connection_id, event_type, request_id,
+                                    *args, **kwargs)
+    status = int((answer or {}).get("statusCode", 200))
+    ids = {"connectionId": connection_id, "requestId": request_id}
+    if event_type == "CONNECT" and not 200 <= status < 300:
+        refuse_handshake.set((status, connection_id, request_id))
+    if event_type != "MESSAGE" or route.get("routeResponseSelectionExpression"):
+        return answer
+    # A failed function is 502 or 500 here; ours answer neither themselves.
+    return {"body": json.dumps({"message": "Internal server error", **ids})} if status >= 500 else None
+
+
+async def handle_like_api_gateway(scope, receive, send, *args, **kwargs):
+    refuse_handshake.set(None)
+
+    async def send_with_status(message):
+        refused = refuse_handshake.get()
+        if refused and message["type"] == "websocket.close":
+            status, connection_id, request_id = refused
+            text = "Internal server error" if status >= 500 else "Forbidden"
+            await apigateway._refuse_ws_handshake(scope, send, status, text, connection_id, request_id)
+        else:
+            await send(message)
+
+    await handle_websocket(scope, receive, send_with_status, *args, **kwargs)
+
+
+apigateway._invoke_ws_lambda = invoke_like_api_gateway
+apigateway.handle_websocket = handle_like_api_gateway
+
+handle_stream = ws_stream.WSStream.handle
+send_stream_event = ws_stream.WSStream._send_wsproto_event
+
+
+async def send_and_remember(stream, event):
+    if isinstance(event, ws_stream.CloseConnection) and not hasattr(stream, "close_code"):
+        stream.close_code = event.code
+    await send_stream_event(stream, event)
+
+
+async def handle_with_close_code(stream, event):
+    code = getattr(stream, "close_code", None)
+    if isinstance(event, ws_stream.StreamClosed) and code and not stream.closed and stream.app_put is not None:
+        stream.closed = True
+        await stream.app_put({"type": "websocket.disconnect", "code": code})
+    else:
+        await handle_stream(stream, event)
+
+
+ws_stream.WSStream._send_wsproto_event = send_and_remember
+ws_stream.WSStream.handle = handle_with_close_code
 
 functions_log = open(os.environ["FUNCTIONS_LOG"], "a", buffering=1, encoding="utf-8")
 emit_lambda_logs = lambda_svc._emit_lambda_logs

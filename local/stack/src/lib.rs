@@ -3,6 +3,7 @@
 mod deploy;
 mod emulator;
 mod error;
+mod frames;
 mod front;
 mod stack_file;
 mod template;
