@@ -38,12 +38,14 @@ const STACK: &str = "exotel";
 const EXOPHONE: &str = "08047112345";
 /// The account's other one.
 const OTHER_EXOPHONE: &str = "08047154321";
+/// The WebSocket API's stage.
+const WS_PATH: &str = "ws";
 
 /// A stack that answers, with the simulated Exotel beside it.
 pub(crate) struct Running {
     simulator: Handle,
     emulator: Emulator,
-    doors: [JoinHandle<()>; 2],
+    doors: Vec<JoinHandle<()>>,
     pub(crate) file: StackFile,
     /// Logs and temporary files.
     pub(crate) dir: PathBuf,
@@ -199,6 +201,9 @@ async fn start_and_show(plan: Plan) -> Result<Running> {
     let file = &running.file;
     heading("Serving. Ctrl-C, or `cargo xtask local --stop` elsewhere, ends it.");
     println!("  HTTP API          {}", file.http_url);
+    if !file.ws_url.is_empty() {
+        println!("  WebSocket API     {}", file.ws_url);
+    }
     println!("  Recordings        {}", file.recordings_url);
     println!("  Exotel simulator  {}/_sim/journal", file.simulator_url);
     println!(
@@ -263,6 +268,8 @@ async fn start(plan: Plan) -> Result<Running> {
     step.done(&format!("the Exotel simulator listens on {}", simulator.url()));
 
     let (api, recordings) = (FrontDoor::reserve().await?, FrontDoor::reserve().await?);
+    let sockets = FrontDoor::reserve().await?;
+    let ws_url = format!("{}/{WS_PATH}", sockets.socket_origin());
     let webhook_token = random_text(32);
     let mut settings = plan.settings;
     settings.extend(
@@ -285,6 +292,9 @@ async fn start(plan: Plan) -> Result<Running> {
             ("PUBLIC_BASE_URL", &api.origin()),
             ("RECORDINGS_BASE_URL", &recordings.origin()),
             ("RECORDING_EXTRA_ORIGINS", simulator.url()),
+            ("WS_PATH", WS_PATH),
+            ("VOICEBOT_WS_URL", &ws_url),
+            ("VOICEBOT_SOCKETS_URL", &format!("{}/{WS_PATH}", sockets.origin())),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
@@ -314,14 +324,15 @@ async fn start(plan: Plan) -> Result<Running> {
         deployed.functions()?.len()
     ));
 
-    let file = addresses(&deployed, &api, &recordings, &simulator, &emulator, webhook_token)?;
-    let doors = [
-        api.open(
-            emulator.address(),
-            host(&format!("{}.execute-api.localhost", deployed.id("HttpApi")?))?,
-        ),
+    let mut file = addresses(&deployed, &api, &recordings, &simulator, &emulator, webhook_token)?;
+    let mut doors = vec![
+        api.open(emulator.address(), api_host(deployed.id("HttpApi")?)?),
         recordings.open(emulator.address(), function_url_host(&deployed)?),
     ];
+    if let Ok(id) = deployed.id("WsApi") {
+        doors.push(sockets.open(emulator.address(), api_host(id)?));
+        file.ws_url = ws_url;
+    }
     Ok(Running {
         simulator,
         emulator,
@@ -365,6 +376,10 @@ fn addresses(
         queues: deployed.queues(),
         functions: deployed.functions()?,
     })
+}
+
+fn api_host(id: &str) -> Result<HeaderValue> {
+    host(&format!("{id}.execute-api.localhost"))
 }
 
 fn function_url_host(deployed: &Deployment) -> Result<HeaderValue> {
