@@ -155,8 +155,7 @@ pub fn of_passthru(call: &PassthruCall, country: Country) -> Result<RecordReport
     Ok(report.within_bounds())
 }
 
-/// What call details, or an entry of the call list, say. Exotel says `in-progress` of a call whose first phone still
-/// rings, so before the end it is only known to be accepted.
+/// What call details, or an entry of the call list, say.
 ///
 /// # Errors
 /// [`DomainError`] when its Sid is none.
@@ -167,16 +166,7 @@ pub fn of_call(
     country: Country,
 ) -> Result<RecordReport, DomainError> {
     let legs = Legs::read(&call.legs);
-    let state = call
-        .status
-        .as_ref()
-        .and_then(|status| CallState::from_exotel(status.as_str(), legs.second));
-    let over = state.is_some_and(CallState::is_terminal);
-    let state = if over {
-        state
-    } else {
-        state.map(|_| CallState::Accepted)
-    };
+    let (state, over) = state(call.status.as_ref(), legs.second);
     let mut report = RecordReport::new(call.sid.as_str().parse()?, source, state);
     let party = |number: &Option<PhoneNumber>| party(number.as_ref(), country);
     report.said = Said {
@@ -217,15 +207,7 @@ pub fn of_call(
 pub fn of_ccm(call: &CcmCall, country: Country) -> Result<RecordReport, DomainError> {
     let status = call.v1_status();
     let legs = Legs::read(&call.v1_legs());
-    let state = status
-        .as_ref()
-        .and_then(|status| CallState::from_exotel(status.as_str(), legs.second));
-    let over = state.is_some_and(CallState::is_terminal);
-    let state = if over {
-        state
-    } else {
-        state.map(|_| CallState::Accepted)
-    };
+    let (state, over) = state(status.as_ref(), legs.second);
     let mut report = RecordReport::new(call.sid.as_str().parse()?, ReportSource::Details, state);
     let party = |number: &Option<PhoneNumber>| party(number.as_ref(), country);
     report.said = Said {
@@ -250,6 +232,20 @@ pub fn of_ccm(call: &CcmCall, country: Country) -> Result<RecordReport, DomainEr
         legs.into(said);
     }
     Ok(report.within_bounds())
+}
+
+/// What details' word for a call is worth, and whether the call is over. Exotel says `in-progress` of a call whose first
+/// phone still rings, so before the end it is only known to be accepted.
+#[cfg(feature = "outbound")]
+fn state(status: Option<&CallStatus>, second: Option<LegStatus>) -> (Option<CallState>, bool) {
+    let state = status.and_then(|status| CallState::from_exotel(status.as_str(), second));
+    let over = state.is_some_and(CallState::is_terminal);
+    let known = if over {
+        state
+    } else {
+        state.map(|_| CallState::Accepted)
+    };
+    (known, over)
 }
 
 /// What CCM alone knows of a call, and its own word for how it ended.

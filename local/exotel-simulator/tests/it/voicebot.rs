@@ -12,7 +12,7 @@ use exotel_simulator::{
 use serde_json::{Value, json};
 
 use crate::bot::{Bot, BotServer};
-use crate::harness::{Api, CALLS, Receiver, fast, start, within};
+use crate::harness::{Api, CALLS, Receiver, fast, serve, start, within};
 
 const CALLER: &str = "+919811109999";
 
@@ -232,16 +232,7 @@ impl Endpoint {
             (StatusCode::from_u16(status).unwrap(), answer.clone())
         };
         let router: Router = Router::new().fallback(take);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/connect?t=secret", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let service = hyper_util::service::TowerToHyperService::new(router.clone());
-                let io = hyper_util::rt::TokioIo::new(stream);
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
-            }
-        });
+        let url = format!("{}/connect?t=secret", serve(router).await);
         Self { url, asked }
     }
 }
