@@ -1,10 +1,11 @@
-//! What we sign: callback URLs, recording tickets and pagination cursors, and how callers prove a shared token.
+//! What we sign: callback URLs, recording tickets, tokens of a voicebot's sockets and pagination cursors, and how callers
+//! prove a shared token.
 
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use domain::ids::{CallLocator, UserId};
+use domain::ids::{CallLocator, UserId, VoiceSessionId};
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use md5::Md5;
@@ -20,6 +21,9 @@ use crate::{
 
 /// How long a recording ticket lives, so that seeking works (spec 3.1).
 pub const TICKET_MINUTES: i64 = 15;
+
+/// How long the token of a voicebot's socket lives (spec 6.1): Exotel dials within seconds, and once more when that fails.
+pub const STREAM_TOKEN_SECS: i64 = 60;
 
 /// Bytes of each signature: 128 bits, which keeps callback URLs short.
 const MAC_BYTES: usize = 16;
@@ -49,6 +53,7 @@ enum Use {
     Capability,
     Ticket,
     Cursor,
+    Stream,
 }
 
 #[derive(Clone)]
@@ -58,6 +63,7 @@ struct Key {
     capability: [u8; 32],
     ticket: [u8; 32],
     cursor: [u8; 32],
+    stream: [u8; 32],
     alert_webhook: [u8; 32],
 }
 
@@ -73,6 +79,7 @@ impl Key {
             capability: for_use("capability"),
             ticket: for_use("recording-ticket"),
             cursor: for_use("cursor"),
+            stream: for_use("voicebot-stream"),
             alert_webhook: for_use("alert-webhook"),
         }
     }
@@ -82,6 +89,7 @@ impl Key {
             Use::Capability => &self.capability,
             Use::Ticket => &self.ticket,
             Use::Cursor => &self.cursor,
+            Use::Stream => &self.stream,
         });
         for part in parts {
             mac.update(part);
@@ -283,6 +291,63 @@ impl RecordingTicket {
     }
 }
 
+/// The right to open the socket of one session with a bot, for a while: the parameter `token` of the URL that Exotel dials.
+///
+/// It may be presented again until its time is over, since Exotel dials a second time when a handshake fails. Who opens
+/// the socket refuses it from `start` on, which only the session's record can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamToken {
+    /// The session whose socket it opens; in the URL beside it, not in it.
+    pub session: VoiceSessionId,
+    /// When it ends, in whole seconds.
+    pub expires_at: Timestamp,
+}
+
+impl StreamToken {
+    /// A token from `now` for [`STREAM_TOKEN_SECS`].
+    pub fn new(session: VoiceSessionId, now: Timestamp) -> Self {
+        let expires_at = Timestamp::from_second(now.as_second() + STREAM_TOKEN_SECS).unwrap_or(now);
+        Self { session, expires_at }
+    }
+
+    /// The token as text that is safe in a URL: `{seconds since 1970}.{kid}.{mac}`, 38 characters. Parameters of a
+    /// stream's URL have 256 characters together.
+    pub fn seal(&self, keys: &SigningKeys) -> String {
+        let expires = self.expires_at.as_second().to_string();
+        let signature = keys.sign(Use::Stream, &Self::parts(&self.session, &expires));
+        format!("{expires}.{signature}")
+    }
+
+    /// The token that `text` is for this session, compared in constant time.
+    ///
+    /// # Errors
+    /// [`Error::Expired`] when its time is over at `now`; [`Error::Forged`] or [`Error::UnknownKey`] when it is none, or
+    /// another session's.
+    pub fn open(
+        text: &str,
+        session: &VoiceSessionId,
+        keys: &SigningKeys,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let (expires, signature) = text.split_once('.').ok_or(Error::Forged)?;
+        keys.verify(Use::Stream, &Self::parts(session, expires), signature)?;
+        // Signed by us, so it is a time of ours.
+        let second: i64 = expires.parse().map_err(|_| Error::Forged)?;
+        let expires_at = Timestamp::from_second(second).map_err(|_| Error::Forged)?;
+        if now >= expires_at {
+            return Err(Error::Expired);
+        }
+        Ok(Self {
+            session: session.clone(),
+            expires_at,
+        })
+    }
+
+    fn parts<'a>(session: &'a VoiceSessionId, expires: &'a str) -> [&'a [u8]; 3] {
+        [session.as_str().as_bytes(), b"|", expires.as_bytes()]
+    }
+}
+
 /// Whether `presented` is the webhook token, compared in constant time. No token set refuses everything.
 pub fn is_webhook_token(config: &WebhookConfig, presented: Option<&str>) -> bool {
     match (&config.token, presented) {
@@ -419,6 +484,56 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_token_opens_its_sessions_socket_again_and_again_for_a_minute() {
+        let keys = SigningKeys::new(&key("a"), None);
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let now = at("2026-11-26T10:00:00.250Z");
+        let session = VoiceSessionId::new(now, 7);
+        let text = StreamToken::new(session.clone(), now).seal(&keys);
+        assert_eq!(text.len(), 38);
+        for later in ["2026-11-26T10:00:00Z", "2026-11-26T10:00:59.999Z"] {
+            let token = StreamToken::open(&text, &session, &keys, at(later)).unwrap();
+            assert_eq!(token.expires_at, at("2026-11-26T10:01:00Z"));
+        }
+        let over = StreamToken::open(&text, &session, &keys, at("2026-11-26T10:01:00Z"));
+        assert!(matches!(over, Err(Error::Expired)), "{over:?}");
+
+        let rotated = SigningKeys::new(&key("b"), Some(&key("a")));
+        assert!(StreamToken::open(&text, &session, &rotated, now).is_ok());
+        let dropped = SigningKeys::new(&key("b"), None);
+        let unknown = StreamToken::open(&text, &session, &dropped, now);
+        assert!(matches!(unknown, Err(Error::UnknownKey)), "{unknown:?}");
+    }
+
+    #[test]
+    fn a_stream_token_is_nobody_elses_and_cannot_be_made_longer() {
+        let keys = SigningKeys::new(&key("a"), None);
+        let now: Timestamp = "2026-11-26T10:00:00Z".parse().unwrap();
+        let session = VoiceSessionId::new(now, 7);
+        let text = StreamToken::new(session.clone(), now).seal(&keys);
+        let (expires, signature) = text.split_once('.').unwrap();
+        let later = expires.parse::<i64>().unwrap() + 1;
+        let capability = keys.capability(Purpose::Call, session.as_str());
+        for forged in [
+            format!("{later}.{signature}"),
+            format!("{expires}.{capability}"),
+            format!("0{text}"),
+            format!("+{text}"),
+            signature.to_owned(),
+            String::new(),
+        ] {
+            let opened = StreamToken::open(&forged, &session, &keys, now);
+            assert!(
+                matches!(opened, Err(Error::Forged | Error::UnknownKey)),
+                "{forged}"
+            );
+        }
+        let other = VoiceSessionId::new(now, 8);
+        let opened = StreamToken::open(&text, &other, &keys, now);
+        assert!(matches!(opened, Err(Error::Forged)), "{opened:?}");
+    }
+
+    #[test]
     fn a_webhook_signature_is_that_of_the_standard() {
         // The example that the standard's own libraries test with.
         let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
@@ -505,6 +620,8 @@ mod tests {
             prop_assert!(keys.verify_capability(Purpose::Call, "x", &text).is_err());
             prop_assert!(keys.open_cursor::<serde_json::Value>("calls", &text).is_err());
             prop_assert!(RecordingTicket::open(&text, &keys, Timestamp::UNIX_EPOCH).is_err());
+            let session = VoiceSessionId::new(Timestamp::UNIX_EPOCH, 7);
+            prop_assert!(StreamToken::open(&text, &session, &keys, Timestamp::UNIX_EPOCH).is_err());
         }
 
         #[test]

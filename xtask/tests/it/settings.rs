@@ -12,7 +12,7 @@ use lambda_kit::{
     config::{
         AlertUrlConfig, CallerIdConfig, CorsConfig, DigestConfig, EventBusConfig, ExotelConfig,
         ExportsConfig, HeartbeatConfig, JwtConfig, LocaleConfig, OutboundConfig, PassthruConfig, PublicUrls,
-        QueueConfig, RecordingConfig, Settings, TableConfig, VARIABLES, WebhookConfig, env_example,
+        QueueConfig, RecordingConfig, Settings, TableConfig, VARIABLES, VoicebotConfig, WebhookConfig, env_example,
     },
     metrics::Metrics,
 };
@@ -147,6 +147,9 @@ const CONCERNS: &[Concern] = &[
     ("DigestConfig::from_env", |settings| {
         DigestConfig::from_env(settings).unwrap();
     }),
+    ("VoicebotConfig::from_env", |settings| {
+        drop(VoicebotConfig::from_env(settings).unwrap())
+    }),
     ("Metrics::from_env", |settings| drop(Metrics::from_env(settings))),
     ("SigningKeys::from_env", |settings| {
         drop(SigningKeys::from_env(settings).unwrap())
@@ -166,6 +169,9 @@ fn asks(concern: fn(&Settings)) -> BTreeSet<String> {
             "EXOTEL_SUBDOMAIN" => "api.exotel.com",
             "OUTBOUND_ALLOWED_PREFIXES" => "+91",
             "RECORDING_EXTRA_ORIGINS" => "http://127.0.0.1:1",
+            "EXOTEL_APP_ID" => "228040",
+            "VOICEBOT_DEFAULT_BOT" => "echo",
+            "CORE_FLEET" => "https://media.example.com",
             _ if name.ends_with("_URL") || name.ends_with("_ORIGINS") => "https://example.com",
             _ => "a text that is long enough for a key",
         });

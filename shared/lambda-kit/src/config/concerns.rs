@@ -1,11 +1,16 @@
 //! One struct per concern.
 
-use domain::{DomainError, phone::Country, steering::Rule};
+use domain::{
+    DomainError,
+    phone::Country,
+    steering::Rule,
+    voicebot::{Rate, bots::Bots},
+};
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use url::Url;
 
-use super::{Origin, Settings, invalid, origin::is_loopback};
+use super::{Origin, Settings, SocketUrl, invalid, origin::is_loopback};
 use crate::Error;
 
 /// The cluster that an Exotel account belongs to; the other one refuses its credentials with 401.
@@ -645,26 +650,90 @@ impl CallerIdConfig {
     }
 }
 
-/// The voicebot's flow and WebSocket.
+/// The voicebot: which bots there are, and where a call's stream goes.
 #[derive(Debug, Clone)]
 pub struct VoicebotConfig {
+    /// Read from `VOICEBOT_BOTS`, JSON: the bots by name.
+    pub bots: Bots,
+    /// Read from `VOICEBOT_DEFAULT_BOT`: a bot of [`VoicebotConfig::bots`], for calls that name none.
+    pub default_bot: Option<String>,
+    /// Read from `VOICEBOT_SAMPLE_RATE`.
+    pub sample_rate: Rate,
+    /// Read from `VOICEBOT_WS_URL`: what Exotel dials. When it has no path, `WS_PATH` is its path.
+    pub ws_url: Option<SocketUrl>,
+    /// Read from `CORE_FLEET`, the first of its parts: the base of the team's own media servers.
+    pub core_fleet: Option<SocketUrl>,
     /// Read from `EXOTEL_APP_ID`.
     pub app_id: Option<String>,
     /// Read from `EXOTEL_WS_TOKEN`.
     pub ws_token: Option<SecretString>,
-    /// Read from `WS_PATH`.
-    pub ws_path: Option<String>,
 }
 
 impl VoicebotConfig {
-    /// The settings as they are; each is optional.
-    pub fn from_env(settings: &Settings) -> Self {
-        Self {
-            app_id: settings.get("EXOTEL_APP_ID"),
-            ws_token: settings.secret("EXOTEL_WS_TOKEN"),
-            ws_path: settings.get("WS_PATH"),
+    /// # Errors
+    /// [`Error::Invalid`] for bots, a rate or a URL that cannot be used, and for a default bot that is none of the bots.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        let bots = match settings.get("VOICEBOT_BOTS") {
+            None => Bots::default(),
+            Some(json) => serde_json::from_str(&json)
+                .map_err(|problem| invalid("VOICEBOT_BOTS", format!("it must be JSON: {problem}")))?,
+        };
+        let default_bot = settings.get("VOICEBOT_DEFAULT_BOT");
+        if let Some(bot) = &default_bot
+            && bots.get(bot).is_none()
+        {
+            let reason = format!("it must be one of the bots: {}", bots.names());
+            return Err(invalid("VOICEBOT_DEFAULT_BOT", reason));
         }
+        let rate = "it must be 8000, 16000 or 24000";
+        let hz: u32 = settings.parse("VOICEBOT_SAMPLE_RATE", rate)?;
+        let sample_rate = Rate::from_hz(hz).ok_or_else(|| invalid("VOICEBOT_SAMPLE_RATE", rate))?;
+        let socket = |name: &'static str, text: &str| {
+            text.parse::<SocketUrl>().map_err(|reason| invalid(name, reason))
+        };
+        let ws_path = settings.get("WS_PATH");
+        let ws_url = match settings.get("VOICEBOT_WS_URL") {
+            None => None,
+            Some(text) => {
+                let url = socket("VOICEBOT_WS_URL", &text)?;
+                match ws_path {
+                    Some(path) if !url.has_path() => Some(socket("WS_PATH", &url.join(&path))?),
+                    _ => Some(url),
+                }
+            }
+        };
+        let core_fleet = settings.list("CORE_FLEET").into_iter().next();
+        let app_id = settings.get("EXOTEL_APP_ID");
+        if app_id.as_ref().is_some_and(|id| !is_app_id(id)) {
+            let reason = "it must be the id that the dashboard shows for the flow, such as 228040";
+            return Err(invalid("EXOTEL_APP_ID", reason));
+        }
+        Ok(Self {
+            bots,
+            default_bot,
+            sample_rate,
+            ws_url,
+            core_fleet: core_fleet.map(|text| socket("CORE_FLEET", &text)).transpose()?,
+            app_id,
+            ws_token: settings.secret("EXOTEL_WS_TOKEN"),
+        })
     }
+
+    /// What Exotel dials.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when it is not set.
+    pub fn ws_url(&self) -> Result<&SocketUrl, Error> {
+        self.ws_url.as_ref().ok_or(Error::Missing {
+            variable: "VOICEBOT_WS_URL",
+            doc: "the URL of the WebSocket API, which Exotel dials for each call with a bot",
+        })
+    }
+}
+
+/// The id of a flow stands in a URL.
+fn is_app_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// ExoVerify, which has credentials of its own.
@@ -918,6 +987,64 @@ mod tests {
     }
 
     #[test]
+    fn the_voicebot_works_without_a_setting_and_says_which_one_is_wrong() {
+        let voicebot = |pairs: &[(&str, &str)]| VoicebotConfig::from_env(&settings(pairs));
+        let none = voicebot(&[]).unwrap();
+        assert_eq!((none.bots, none.sample_rate), (Bots::default(), Rate::Hz8000));
+        let missing = voicebot(&[]).unwrap().ws_url().unwrap_err().to_string();
+        assert!(missing.contains("VOICEBOT_WS_URL"), "{missing}");
+
+        let all = voicebot(&[
+            (
+                "VOICEBOT_BOTS",
+                r#"{"reception": {"kind": "menu", "tree": "r"}, "own": {"kind": "fleet"}}"#,
+            ),
+            ("VOICEBOT_DEFAULT_BOT", "reception"),
+            ("VOICEBOT_SAMPLE_RATE", "16000"),
+            (
+                "VOICEBOT_WS_URL",
+                "wss://abc.execute-api.ap-south-1.amazonaws.com",
+            ),
+            ("WS_PATH", "voicebot"),
+            (
+                "CORE_FLEET",
+                "https://media.example.com/, https://other.example.com",
+            ),
+            ("EXOTEL_APP_ID", "228040"),
+        ])
+        .unwrap();
+        assert_eq!(
+            (all.default_bot.as_deref(), all.sample_rate, all.app_id.as_deref()),
+            (Some("reception"), Rate::Hz16000, Some("228040"))
+        );
+        let ws_url = all.ws_url().unwrap().as_str();
+        assert_eq!(ws_url, "wss://abc.execute-api.ap-south-1.amazonaws.com/voicebot");
+        assert_eq!(all.core_fleet.unwrap().as_str(), "wss://media.example.com");
+
+        let own_path = [
+            ("VOICEBOT_WS_URL", "wss://ws.example.com/bots"),
+            ("WS_PATH", "voicebot"),
+        ];
+        assert_eq!(
+            voicebot(&own_path).unwrap().ws_url().unwrap().as_str(),
+            "wss://ws.example.com/bots"
+        );
+        for (name, value, says) in [
+            ("VOICEBOT_BOTS", "[]", "VOICEBOT_BOTS"),
+            ("VOICEBOT_BOTS", r#"{"x": {"kind": "eccho"}}"#, "eccho"),
+            ("VOICEBOT_DEFAULT_BOT", "nobody", "\"echo\""),
+            ("VOICEBOT_SAMPLE_RATE", "44100", "16000"),
+            ("VOICEBOT_SAMPLE_RATE", "fast", "16000"),
+            ("VOICEBOT_WS_URL", "ws://ws.example.com", "wss"),
+            ("CORE_FLEET", "media", "CORE_FLEET"),
+            ("EXOTEL_APP_ID", "../x", "EXOTEL_APP_ID"),
+        ] {
+            let error = voicebot(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(says), "{name}={value}: {error}");
+        }
+    }
+
+    #[test]
     fn zone_and_country_are_real_ones() {
         let locale = LocaleConfig::from_env(&settings(&[("DEFAULT_COUNTRY", "sg")])).unwrap();
         assert_eq!(
@@ -948,6 +1075,7 @@ mod tests {
             ("EXPORTS_BUCKET", "exports"),
             ("EXPORTS_QUEUE_URL", "https://sqs.example/exports"),
             ("EVENT_BUS_NAME", "bus"),
+            ("VOICEBOT_WS_URL", "wss://ws.example.com"),
             ("EXOTEL_VERIFY_APP_ID", "app"),
             ("EXOTEL_CQA_API_KEY", "key"),
         ]
@@ -977,7 +1105,7 @@ mod tests {
         PollingConfig::from_env(&settings).unwrap();
         HeartbeatConfig::from_env(&settings).unwrap();
         CallerIdConfig::from_env(&settings).unwrap();
-        VoicebotConfig::from_env(&settings);
+        VoicebotConfig::from_env(&settings).unwrap();
         VerifyConfig::from_env(&settings);
         CqaConfig::from_env(&settings).unwrap();
         AlertUrlConfig::from_env(&settings).unwrap();

@@ -6,6 +6,7 @@
 mod concerns;
 mod origin;
 mod settings;
+mod socket;
 mod variables;
 
 pub(crate) use concerns::long_secret;
@@ -13,4 +14,5 @@ pub use concerns::*;
 pub use origin::Origin;
 pub use settings::Settings;
 pub(crate) use settings::invalid;
+pub use socket::SocketUrl;
 pub use variables::{VARIABLES, Variable, env_example};

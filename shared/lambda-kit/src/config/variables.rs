@@ -102,7 +102,32 @@ pub const VARIABLES: &[Variable] = &[
         "EXOTEL_WS_TOKEN",
         "Bearer token that the voicebot's WebSocket handshake may carry",
     ),
-    plain("WS_PATH", "Stage or mapping key of the WebSocket API"),
+    plain(
+        "WS_PATH",
+        "Stage or mapping key of the WebSocket API: the path of VOICEBOT_WS_URL, when that has none",
+    ),
+    plain(
+        "VOICEBOT_WS_URL",
+        "URL of the WebSocket API, which Exotel dials: wss, or ws on loopback only",
+    ),
+    preset(
+        "VOICEBOT_BOTS",
+        "{}",
+        "The bots, as JSON: {\"reception\": {\"kind\": \"menu\", \"tree\": \"reception\"}}; echo and demo are always there",
+    ),
+    plain(
+        "VOICEBOT_DEFAULT_BOT",
+        "Bot of calls whose number and URL name none; such calls are refused when not set",
+    ),
+    preset(
+        "VOICEBOT_SAMPLE_RATE",
+        "8000",
+        "Samples a second of a call with a bot: 8000, 16000 or 24000",
+    ),
+    plain(
+        "CORE_FLEET",
+        "Base URLs of the team's own media servers, comma separated; the first one's /exotel/{bot} is dialled for fleet bots",
+    ),
     preset(
         "EXOTEL_SYNC_INTERVAL_MINUTES",
         "15",
