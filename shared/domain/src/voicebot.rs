@@ -45,6 +45,7 @@ mod keys;
 pub mod menu;
 mod playback;
 mod rate;
+pub mod record;
 mod session;
 mod utterance;
 mod voice;

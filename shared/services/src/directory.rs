@@ -17,6 +17,7 @@ use crate::{
     logs::{CallLog, SmsLog},
     raw_events::RawEventView,
     scope::{lead_in_scope, scope_of},
+    voicebot::sessions::SessionLog,
 };
 
 /// Characters of a name, at most.
@@ -66,6 +67,8 @@ pub enum Exported {
     Call(CallLog),
     /// An SMS.
     Sms(SmsLog),
+    /// A session with a bot, with what was said.
+    BotSession(Box<SessionLog>),
     /// What Exotel sent about one of them.
     RawEvent(Box<RawEventView>),
 }
@@ -181,7 +184,15 @@ impl Directory {
             Record::Call(call) => Some(Exported::Call(CallLog::from(&*call))),
             Record::Sms(sms) => Some(Exported::Sms(SmsLog::from(&*sms))),
             Record::RawEvent(event) => Some(Exported::RawEvent(Box::new(RawEventView::new(*event, masked)))),
-            Record::User(_) | Record::CallRecord(_) | Record::Alert(_) | Record::Other { .. } => None,
+            Record::Transcribed(kept) => {
+                let log = SessionLog::exported(&kept.session, Some(kept.lines));
+                Some(Exported::BotSession(Box::new(log)))
+            }
+            Record::User(_)
+            | Record::CallRecord(_)
+            | Record::Alert(_)
+            | Record::VoiceSession(_)
+            | Record::Other { .. } => None,
         });
         Ok(Page {
             items: items.collect(),

@@ -33,6 +33,7 @@ pub mod reconcile;
 pub mod recordings;
 pub mod scope;
 pub mod unconfirmed;
+pub mod voicebot;
 
 #[cfg(feature = "connect")]
 pub use connect::connect;

@@ -1,10 +1,10 @@
-//! A lead's calls and messages as people see them: lists, the timeline, and calls logged by hand.
+//! A lead's calls, messages and sessions with bots as people see them: lists, the timeline, and calls logged by hand.
 
 use domain::{
     Ranked,
     access::Caller,
     call::{Call, CallOrigin, CallSource, CallState, Outcome},
-    ids::{CallId, CallLocator, CallSid, LeadId, SmsId, SmsSid, UserId},
+    ids::{CallId, CallLocator, CallSid, LeadId, SmsId, SmsSid, UserId, VoiceSessionId},
     phone::PhoneNumber,
     sms::Sms,
 };
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use table::{Create, Page, Table};
 
-use crate::ServiceError;
+use crate::{ServiceError, voicebot::sessions::SessionLog};
 
 /// Characters of notes, at most.
 const NOTES_CHARS: usize = 2_000;
@@ -145,6 +145,8 @@ pub enum Happening {
     Call(CallLog),
     /// An SMS.
     Sms(SmsLog),
+    /// A session with a bot.
+    BotSession(SessionLog),
 }
 
 impl Happening {
@@ -153,6 +155,7 @@ impl Happening {
         match self {
             Happening::Call(call) => call.id.as_str(),
             Happening::Sms(sms) => sms.id.as_str(),
+            Happening::BotSession(session) => session.id.as_str(),
         }
     }
 
@@ -174,20 +177,26 @@ pub enum Place {
     Call(CallId),
     /// An SMS.
     Sms(SmsId),
+    /// A session with a bot.
+    BotSession(VoiceSessionId),
 }
 
 impl Place {
-    /// The ids before which calls and SMS go on. An SMS stands before a call of the same id part.
-    fn bounds(&self) -> (CallId, SmsId) {
+    /// The ids before which calls, SMS and sessions go on. Of the same id part, an SMS stands before a session, and that
+    /// before a call.
+    fn bounds(&self) -> (CallId, SmsId, VoiceSessionId) {
         let id = match self {
             Place::Call(id) => id.as_str(),
             Place::Sms(id) => id.as_str(),
+            Place::BotSession(id) => id.as_str(),
         };
         let call = format!("{}{}", CallId::PREFIX, moment(id)).parse();
         let sms = format!("{}{}", SmsId::PREFIX, moment(id)).parse();
+        let session = format!("{}{}", VoiceSessionId::PREFIX, moment(id)).parse();
         (
             call.expect("the part behind the prefix is that of an id"),
             sms.expect("the part behind the prefix is that of an id"),
+            session.expect("the part behind the prefix is that of an id"),
         )
     }
 }
@@ -227,7 +236,7 @@ pub async fn messages(
 }
 
 /// Everything that happened with a lead, newest first, `limit` at most, what came before `after`; the page's `next`
-/// is the last one's id.
+/// is the last one's id. `now` tells where sessions with bots stand.
 ///
 /// # Errors
 /// [`ServiceError::Table`].
@@ -236,15 +245,25 @@ pub async fn timeline(
     lead: &LeadId,
     limit: usize,
     after: Option<&Place>,
+    now: Timestamp,
 ) -> Result<Page<Happening>, ServiceError> {
-    let (call, sms) = after.map(Place::bounds).unzip();
+    let bounds = after.map(Place::bounds);
+    let (call, sms, session) = match bounds {
+        Some((call, sms, session)) => (Some(call), Some(sms), Some(session)),
+        None => (None, None, None),
+    };
     let calls = calls(table, lead, limit, call.as_ref()).await?;
     let messages = messages(table, lead, limit, sms.as_ref()).await?;
-    let more = calls.next.is_some() || messages.next.is_some();
+    let sessions = table
+        .voice_sessions_of_lead(lead, limit, session.as_ref())
+        .await?;
+    let more = calls.next.is_some() || messages.next.is_some() || sessions.next.is_some();
     let calls = calls.items.into_iter().map(Happening::Call);
     let messages = messages.items.into_iter().map(Happening::Sms);
-    let mut items: Vec<_> = messages.chain(calls).collect();
-    // Stable: an SMS stays before a call of the same moment.
+    let sessions = sessions.items.iter().map(|session| SessionLog::at(session, now));
+    let sessions = sessions.map(Happening::BotSession);
+    let mut items: Vec<_> = messages.chain(sessions).chain(calls).collect();
+    // Stable: of the same moment, an SMS stays before a session, and that before a call.
     items.sort_by(|a, b| b.moment().cmp(a.moment()));
     let more = more || items.len() > limit;
     items.truncate(limit);

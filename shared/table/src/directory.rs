@@ -302,7 +302,8 @@ impl Table {
             .collect()
     }
 
-    /// Everything of a lead, as it is stored, oldest first within each kind; `cursor` is a page's `next`.
+    /// Everything of a lead, as it is stored, oldest first within each kind, its sessions with bots with what was said;
+    /// `cursor` is a page's `next`.
     ///
     /// # Errors
     /// [`TableError::Cursor`] for a cursor that is not ours; else as every read.
@@ -325,6 +326,11 @@ impl Table {
         for item in selected.items {
             let item = serde_dynamo::Item::from(item);
             next = item::text(&item, keys::SK).map(str::to_owned);
+            if let Some(session) = keys::placed_voice_session(&item::primary(&item)?) {
+                let transcribed = self.transcribed(&session).await?;
+                records.extend(transcribed.map(|session| Record::Transcribed(Box::new(session))));
+                continue;
+            }
             match Record::from_item(item)? {
                 Record::Other { .. } => {}
                 record => records.push(record),
@@ -371,7 +377,7 @@ impl Table {
                     after: None,
                 })
                 .await?;
-            let (mut own, mut pointers) = (Vec::new(), Vec::new());
+            let (mut own, mut pointers, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
             for item in selected.items {
                 let item = serde_dynamo::Item::from(item);
                 let key = item::primary(&item)?;
@@ -381,6 +387,7 @@ impl Table {
                 pointers.extend(keys::call_locator(&key).map(|call| keys::open_call(&call)));
                 pointers.extend(keys::sms_locator(&key).map(|sms| keys::open_sms(&sms)));
                 pointers.extend(crate::events::pointer_of(&item));
+                sessions.extend(keys::placed_voice_session(&key));
                 own.push(key);
             }
             if own.is_empty() {
@@ -391,6 +398,9 @@ impl Table {
                 });
             }
             // Pointers first: once the item is gone nothing tells where they are.
+            for session in &sessions {
+                self.erase_voice_session(session).await?;
+            }
             self.delete_all(&pointers).await?;
             self.delete_all(&own).await?;
             deleted += own.len();

@@ -12,7 +12,7 @@ pub enum TableError {
     /// later. A write may have happened all the same.
     #[error("DynamoDB is not available right now")]
     Unavailable {
-        /// What the SDK said; `None` when we gave up after several conflicts.
+        /// What the SDK said; `None` for a conflict with somebody else's write, of which there may have been several.
         #[source]
         source: Option<Cause>,
     },
@@ -46,6 +46,11 @@ impl TableError {
         matches!(self, TableError::Unavailable { .. })
     }
 
+    /// Whether somebody else's transaction had the item at that moment: nothing was written.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, TableError::Unavailable { source: None })
+    }
+
     /// Several tries met somebody else's write each time.
     pub(crate) fn contended() -> Self {
         TableError::Unavailable { source: None }
@@ -69,6 +74,9 @@ impl TableError {
             SdkError::ConstructionFailure(_) => true,
             SdkError::ServiceError(context) => {
                 let (code, message) = (context.err().code(), context.err().message());
+                if code == Some("TransactionConflictException") {
+                    return TableError::contended();
+                }
                 if code == Some("ValidationException") && message.is_some_and(|m| m.contains("tem size")) {
                     return TableError::TooLarge;
                 }

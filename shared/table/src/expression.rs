@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::keys::Attributes;
 
 /// An update, its condition, and the names and values of both.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Expression {
     sets: Vec<String>,
     adds: Vec<String>,

@@ -42,6 +42,9 @@ pub(crate) enum Entity {
     OpenAlert,
     Exophones,
     HealthCheck,
+    VoiceSession,
+    VoicePlace,
+    VoiceLine,
 }
 
 impl Entity {
@@ -76,6 +79,9 @@ impl Entity {
             Entity::OpenAlert => "open_alert",
             Entity::Exophones => "exophones",
             Entity::HealthCheck => "health_check",
+            Entity::VoiceSession => "voice_session",
+            Entity::VoicePlace => "voice_place",
+            Entity::VoiceLine => "voice_line",
         }
     }
 }

@@ -3,7 +3,10 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
     figures::Bucket,
-    ids::{AlertId, AlertSubject, CallId, CallLocator, CallSid, LeadId, RuleId, SmsId, SmsLocator, UserId},
+    ids::{
+        AlertId, AlertSubject, CallId, CallLocator, CallSid, LeadId, RuleId, SmsId, SmsLocator, UserId,
+        VoiceSessionId,
+    },
     phone::PhoneNumber,
 };
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
@@ -395,4 +398,52 @@ pub(crate) fn health_check(at: Timestamp, id: &str) -> Primary {
         health_checks_of(TimeZone::UTC.to_datetime(at).date()),
         format!("{}#{id}", sortable(at)),
     )
+}
+
+/// Sort keys of a lead's sessions with bots begin with it.
+pub(crate) const VOICE_SESSIONS: &str = "VOICE#";
+
+/// Partition of the sessions with bots that were offered on a day (UTC).
+pub(crate) fn voice_sessions_of(day: Date) -> String {
+    day.strftime("SESSIONS#%Y-%m-%d").to_string()
+}
+
+/// A session among those of its day; the id tells when it was offered.
+pub(crate) fn voice_session(id: &VoiceSessionId) -> Primary {
+    Primary::new(
+        voice_sessions_of(TimeZone::UTC.to_datetime(id.created_at()).date()),
+        id.as_str(),
+    )
+}
+
+/// The session in the index, by its call's sid.
+pub(crate) fn voice_session_by_sid(id: &VoiceSessionId, sid: &CallSid) -> Gsi1 {
+    Gsi1 {
+        pk: sid_partition(sid.as_str()),
+        sk: format!("{VOICE_SESSIONS}{id}"),
+    }
+}
+
+/// Partition of what belongs to a session.
+pub(crate) fn voice_partition(id: &VoiceSessionId) -> String {
+    format!("VOICE#{id}")
+}
+
+/// Sort keys of a session's transcript begin with it.
+pub(crate) const VOICE_LINES: &str = "LINE#";
+
+/// What was said in a turn; three digits, so that turns sort.
+pub(crate) fn voice_line(id: &VoiceSessionId, turn: u32) -> Primary {
+    Primary::new(voice_partition(id), format!("{VOICE_LINES}{turn:03}"))
+}
+
+/// A session among what happened with a lead.
+pub(crate) fn voice_place(lead: &LeadId, id: &VoiceSessionId) -> Primary {
+    Primary::new(lead_partition(lead), format!("{VOICE_SESSIONS}{id}"))
+}
+
+/// The session that a place names.
+pub(crate) fn placed_voice_session(key: &Primary) -> Option<VoiceSessionId> {
+    lead_of_partition(&key.pk)?;
+    key.sk.strip_prefix(VOICE_SESSIONS)?.parse().ok()
 }

@@ -14,6 +14,7 @@ pub mod quota;
 pub mod reconcile;
 pub mod record;
 pub mod sms;
+pub mod voice_sessions;
 
 mod error;
 mod expression;
@@ -30,3 +31,4 @@ pub use events::{EventOwner, RawEvent};
 pub use placed::{Claim, Recorded};
 pub use record::Record;
 pub use store::{Page, Table};
+pub use voice_sessions::{Noted, Transcribed};

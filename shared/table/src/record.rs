@@ -5,14 +5,16 @@ use domain::{
     call::Call,
     directory::{Lead, User},
     sms::Sms,
+    voicebot::record::VoiceSession,
 };
 
 use crate::{
-    HeldRecord, TableError, alerts, call_records, directory, events,
+    HeldRecord, TableError, Transcribed, alerts, call_records, directory, events,
     events::RawEvent,
     item::{self, Entity},
     keys,
     placed::Placed,
+    voice_sessions,
 };
 
 /// An item, by its kind.
@@ -32,6 +34,10 @@ pub enum Record {
     CallRecord(Box<HeldRecord>),
     /// An alert among those of its month; the entry of an open one is [`Record::Other`].
     Alert(Box<Alert>),
+    /// A session with a bot, from the stream.
+    VoiceSession(Box<VoiceSession>),
+    /// A lead's session with a bot, from an export, with what was said.
+    Transcribed(Box<Transcribed>),
     /// Anything else: places in lists, limits, a lead that is being erased.
     Other {
         /// Its `entity_type`, if it has one.
@@ -63,6 +69,8 @@ impl Record {
             return Ok(Record::CallRecord(Box::new(call_records::decode(item)?)));
         } else if is(Entity::Alert) {
             return Ok(Record::Alert(Box::new(alerts::from_image(item)?)));
+        } else if is(Entity::VoiceSession) {
+            return Ok(Record::VoiceSession(Box::new(voice_sessions::from_image(item)?)));
         }
         Ok(Record::Other { entity_type })
     }

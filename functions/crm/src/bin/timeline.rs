@@ -23,6 +23,13 @@ pub(crate) async fn handle(crm: &Crm, request: Request, now: Timestamp) -> Resul
     let (_, lead) = crm.caller_and_lead(&request, now).await?;
     let name = format!("timeline/{}", lead.id);
     let page: Page<Place> = crm.page(&request, &name, now).await?;
-    let timeline = logs::timeline(&crm.table, &lead.id, page.limit as usize, page.after.as_ref()).await;
+    let timeline = logs::timeline(
+        &crm.table,
+        &lead.id,
+        page.limit as usize,
+        page.after.as_ref(),
+        now,
+    )
+    .await;
     crm.list(timeline.map_err(problem)?, &name, now).await
 }

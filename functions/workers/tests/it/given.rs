@@ -209,7 +209,7 @@ impl World {
         // The template's filter.
         records.retain(|record| {
             let pk = record["dynamodb"]["Keys"]["PK"]["S"].as_str().unwrap();
-            ["LEAD#", "SID#", "ALERTS#"]
+            ["LEAD#", "SID#", "ALERTS#", "SESSIONS#"]
                 .iter()
                 .any(|prefix| pk.starts_with(prefix))
         });

@@ -29,3 +29,4 @@ mod retry;
 mod retry_outbound;
 mod running;
 mod s3;
+mod sessions;

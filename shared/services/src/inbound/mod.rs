@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 use table::{EventOwner, RawEvent, Recorded, Table, TableError};
 
 #[cfg(feature = "projection")]
-pub(crate) use self::reading::record_report;
+pub(crate) use self::reading::{record_report, stream_told};
 pub use self::{
     passthru::Steered,
     queue::{QueueError, WebhookMessage, WebhookQueue},

@@ -17,7 +17,7 @@ use crate::call_records::{price, time};
 #[cfg(feature = "projection")]
 use {
     crate::call_records,
-    domain::{call_record::RecordReport, phone::Country},
+    domain::{call_record::RecordReport, phone::Country, voicebot::record::StreamTold},
     table::RawEvent,
 };
 
@@ -56,6 +56,29 @@ pub(crate) fn record_report(event: &RawEvent, country: Country) -> Option<Record
     };
     report.said.recording_url = report.said.recording_url.as_deref().and_then(recording_url);
     Some(report)
+}
+
+/// What a kept Passthru tells of the stream before it, and of which call; `None` when there was none.
+#[cfg(feature = "projection")]
+pub(crate) fn stream_told(event: &RawEvent) -> Option<(CallSid, StreamTold)> {
+    if event.purpose.parse::<Webhook>() != Ok(Webhook::Passthru) {
+        return None;
+    }
+    let call =
+        PassthruCall::parse(event.content_type.as_deref(), &event.body, event.query.as_deref()).ok()?;
+    let text = |key: &str| call.stream.get(key).filter(|text| !text.is_empty()).cloned();
+    let told = StreamTold {
+        at: event.received_at,
+        stream_sid: text("StreamSID"),
+        status: text("Status"),
+        duration_secs: text("Duration").and_then(|secs| secs.parse().ok()),
+        disconnected_by: text("DisconnectedBy"),
+        detailed_status: text("DetailedStatus").map(|text| mask_numbers(&text)),
+        error: text("Error").map(|text| mask_numbers(&text)),
+        has_recording: text("RecordingUrl").is_some(),
+    };
+    let said_something = !call.stream.is_empty();
+    Some((call.call_sid.as_str().parse().ok()?, told)).filter(|_| said_something)
 }
 
 /// What a callback reports.

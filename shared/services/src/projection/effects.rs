@@ -7,15 +7,16 @@ use domain::{
     call::{Call, CallOrigin, CallState},
     call_record::{CallRecord, Link, RecordReport},
     figures::MessageSummary,
-    ids::{CallLocator, CallSid, SmsId, SmsLocator},
+    ids::{CallLocator, CallSid, SmsId, SmsLocator, VoiceSessionId},
     phone::Country,
     sms::Sms,
+    voicebot::record::{StreamTold, VoiceSession},
 };
 use jiff::Timestamp;
 use table::{EventOwner, HeldRecord, RawEvent, Record, events::RawEventId};
 
 use super::bus::News;
-use crate::inbound::{Locator, Webhook, record_report};
+use crate::inbound::{Locator, Webhook, record_report, stream_told};
 
 /// An event of an unknown sid is tried again after this: by then the index has what was written before the event.
 pub(super) const INDEX_LAG: Duration = Duration::from_secs(30);
@@ -56,6 +57,10 @@ pub(super) enum Effect {
     Summarise(Box<Summarised>),
     /// An SMS changed in what figures count; the revision of its row.
     SummariseSms(Box<MessageSummary>, i64),
+    /// It became known whom a session with a bot is with: it goes to their timelines.
+    PlaceSession(Box<VoiceSession>),
+    /// Exotel told how a call's stream went.
+    CompleteSession { sid: CallSid, told: Box<StreamTold> },
 }
 
 /// A record whose summary is to be written.
@@ -81,6 +86,8 @@ pub(super) enum Key {
     EraseRecord(CallSid),
     Summary(CallSid),
     SmsSummary(SmsId),
+    Session(VoiceSessionId),
+    Stream(CallSid, Option<String>),
 }
 
 impl Effect {
@@ -96,6 +103,8 @@ impl Effect {
             Effect::EraseRecord(sid) => Key::EraseRecord(sid.clone()),
             Effect::Summarise(summarised) => Key::Summary(summarised.held.record.sid.clone()),
             Effect::SummariseSms(summary, _) => Key::SmsSummary(summary.id.clone()),
+            Effect::PlaceSession(session) => Key::Session(session.id.clone()),
+            Effect::CompleteSession { sid, told } => Key::Stream(sid.clone(), told.stream_sid.clone()),
         }
     }
 
@@ -141,6 +150,8 @@ pub(super) fn plan(old: Option<&Record>, new: Option<&Record>, expired: bool, co
         of_record(&mut plan, old, held);
     } else if let Some(Record::Alert(alert)) = new {
         of_alert(&mut plan, old, alert);
+    } else if let Some(Record::VoiceSession(session)) = new {
+        of_session(&mut plan, old, session);
     } else if let (Some(Record::RawEvent(event)), None) = (new, old) {
         plan.effects.push(Effect::Index(event.clone()));
         if let Some(report) = record_report(event, country) {
@@ -148,6 +159,10 @@ pub(super) fn plan(old: Option<&Record>, new: Option<&Record>, expired: bool, co
                 sid: report.sid.clone(),
                 reports: vec![report],
             });
+        }
+        if let Some((sid, told)) = stream_told(event) {
+            let told = Box::new(told);
+            plan.effects.push(Effect::CompleteSession { sid, told });
         }
         // What a flow tells is for the call's record and waits for no row.
         let is_passthru = event.purpose == Webhook::Passthru.as_str();
@@ -307,6 +322,17 @@ fn of_sms(plan: &mut Plan, old: Option<&Sms>, new: &Sms) {
     let status = new.progress.state.status();
     if old.is_none_or(|old| old.progress.state.status() != status) {
         plan.news.push(News::of_sms(status, new));
+    }
+}
+
+fn of_session(plan: &mut Plan, old: Option<&Record>, new: &VoiceSession) {
+    let is_known = |session: &VoiceSession| session.call.is_some() || session.caller.is_some();
+    let was_known = match old {
+        Some(Record::VoiceSession(old)) => is_known(old),
+        _ => false,
+    };
+    if is_known(new) && !was_known {
+        plan.effects.push(Effect::PlaceSession(Box::new(new.clone())));
     }
 }
 

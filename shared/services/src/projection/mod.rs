@@ -5,6 +5,9 @@
 //! of what happened before in the same process. Effects are puts and deletes by key, or carry an id of their own, so
 //! that a batch delivered again, or cut otherwise, ends in the same items and the same set of bus events.
 //!
+//! Sessions with bots go to the timelines of the leads they are with here, and take here what a Passthru behind their
+//! stream tells: neither is anything that a caller should wait for.
+//!
 //! Figures are not written here: what they are folded from is, and then the quarters are marked that `roll-up` folds
 //! anew.
 
@@ -28,7 +31,10 @@ use table::{HeldRecord, Record, Table, TableError, figures::revision};
 
 pub use self::bus::{BusError, EventBus};
 use self::effects::{Effect, Key, Summarised, of_message, plan};
-use crate::inbound::{QueueError, Webhook, WebhookMessage, WebhookQueue};
+use crate::{
+    inbound::{QueueError, Webhook, WebhookMessage, WebhookQueue},
+    voicebot::sessions::Sessions,
+};
 
 /// Writes at once. A batch of 100 changes then takes tens of round trips' time, and the table is not stormed.
 const AT_ONCE: usize = 8;
@@ -79,6 +85,7 @@ struct Dirtied {
 #[derive(Debug)]
 pub struct Projector {
     table: Table,
+    sessions: Sessions,
     queue: WebhookQueue,
     bus: EventBus,
     country: Country,
@@ -89,6 +96,7 @@ impl Projector {
     /// national numbers in events are its.
     pub fn new(table: Table, queue: WebhookQueue, bus: EventBus, country: Country) -> Self {
         Self {
+            sessions: Sessions::new(table.clone(), country),
             table,
             queue,
             bus,
@@ -230,6 +238,12 @@ impl Projector {
                 for event in self.table.raw_events_of(&owner).await? {
                     self.table.unindex_raw_event(&event).await?;
                     self.table.delete_raw_event(&event.id()).await?;
+                }
+            }
+            Effect::PlaceSession(session) => self.sessions.place(&session).await?,
+            Effect::CompleteSession { sid, told } => {
+                if !self.sessions.completed(&sid, &told).await? {
+                    tracing::info!(call.sid = %sid, "no session with a bot is known of a stream that Exotel tells of");
                 }
             }
             Effect::Summarise(summarised) => return Ok(self.summarise(*summarised).await?),

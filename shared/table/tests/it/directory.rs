@@ -216,6 +216,8 @@ async fn an_export_holds_the_lead_its_calls_its_messages_and_its_raw_events() {
                     "sms"
                 }
                 Record::RawEvent(_) => "raw event",
+                Record::VoiceSession(_) => "voice_session",
+                Record::Transcribed(_) => "transcribed",
                 Record::User(_) | Record::CallRecord(_) | Record::Alert(_) | Record::Other { .. } => "other",
             };
             *kinds.entry(kind).or_insert(0) += 1;

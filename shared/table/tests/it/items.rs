@@ -70,6 +70,11 @@ async fn every_kind_of_item_looks_like_this() {
         .unwrap();
     table.put_health_check(&crate::health::push(3_000)).await.unwrap();
 
+    let session = crate::voice_sessions::offered(5);
+    table.offer_voice_session(&session).await.unwrap();
+    crate::voice_sessions::live(&table, &session.id).await;
+    table.place_voice_session(&lead.id, &session.id).await.unwrap();
+
     let answer = dynamo
         .client()
         .scan()

@@ -20,3 +20,4 @@ mod quota;
 mod reconcile;
 mod reports;
 mod sms;
+mod voice_sessions;

@@ -1,0 +1,203 @@
+//! Where a call's stream goes: Exotel asks in the middle of a call, and is answered within a second.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::{retry::RetryConfig, timeout::TimeoutConfig};
+use aws_types::SdkConfig;
+use domain::{
+    call_record::Direction,
+    ids::VoiceSessionId,
+    phone::{Country, PhoneNumber},
+    voicebot::{
+        Rate,
+        bots::{BotKind, Bots},
+        record::VoiceSession,
+    },
+};
+use exotel::{callback::PassthruCall, mask_numbers};
+use jiff::Timestamp;
+use table::{Table, TableError};
+
+use super::sessions::Sessions;
+
+/// One attempt at the one write, and all of them: Exotel waits a second, and the caller with it.
+const ATTEMPT: Duration = Duration::from_millis(350);
+const OPERATION: Duration = Duration::from_millis(700);
+const FIRST_BACKOFF: Duration = Duration::from_millis(25);
+
+/// A question of Exotel's: which URL is this call's stream?
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Its `Content-Type`.
+    pub content_type: Option<&'a str>,
+    /// Its query string, without the `?`.
+    pub query: Option<&'a str>,
+    /// Its body.
+    pub body: &'a [u8],
+    /// The bot that the URL names.
+    pub bot: Option<&'a str>,
+}
+
+/// A session whose socket's URL may be given out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The session.
+    pub session: VoiceSession,
+    /// Where its stream goes.
+    pub to: To,
+}
+
+/// Where a stream goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum To {
+    /// To our own socket.
+    Ours,
+    /// To a media server of the team's: its URL, when the bot has one of its own.
+    Fleet(Option<String>),
+}
+
+/// Why no URL is given out.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The question cannot be read; holds none of its values.
+    #[error("{0}")]
+    Unreadable(String),
+    /// Neither URL nor number names a bot, and there is no default.
+    #[error("the call names no bot, and there is no default bot")]
+    NoBot,
+    /// There is no such bot.
+    #[error("there is no such bot")]
+    UnknownBot {
+        /// Whose name it is: `url`, `number` or `default`.
+        named_by: &'static str,
+        /// The names of the bots that there are.
+        known: String,
+    },
+    /// The table failed: a socket would find no session.
+    #[error(transparent)]
+    Table(#[from] TableError),
+}
+
+/// What calls are answered by.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// The bots.
+    pub bots: Bots,
+    /// The bot of calls that name none.
+    pub default_bot: Option<String>,
+    /// The rate of our own streams.
+    pub rate: Rate,
+    /// Whose numbers national forms are.
+    pub country: Country,
+}
+
+/// Gives out sessions.
+#[derive(Debug, Clone)]
+pub struct Offers {
+    sessions: Sessions,
+    rules: Rules,
+}
+
+impl Offers {
+    /// Over this table.
+    pub fn new(table: Table, rules: Rules) -> Self {
+        Self {
+            sessions: Sessions::new(table, rules.country),
+            rules,
+        }
+    }
+
+    /// With a client of its own, quick to give up: a caller waits.
+    pub fn connect(aws: &SdkConfig, table_name: &str, rules: Rules) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(ATTEMPT)
+            .operation_timeout(OPERATION)
+            .build();
+        let retries = RetryConfig::standard()
+            .with_max_attempts(2)
+            .with_initial_backoff(FIRST_BACKOFF);
+        let aws = aws
+            .to_builder()
+            .timeout_config(timeouts)
+            .retry_config(retries)
+            .build();
+        let client = aws_sdk_dynamodb::Client::new(&aws);
+        Self::new(Table::new(client, table_name), rules)
+    }
+
+    /// The session of the call that asks, kept with one write. `random` gives the last bits of its id.
+    ///
+    /// The bot is the one that the URL names, else the default. A call that goes to a media server of the team's gets
+    /// there also when its session cannot be kept.
+    ///
+    /// # Errors
+    /// [`Refused`]: then Exotel goes on in the flow without a bot.
+    pub async fn offer(
+        &self,
+        question: Question<'_>,
+        now: Timestamp,
+        random: u128,
+    ) -> Result<Offer, Refused> {
+        let call = PassthruCall::parse(question.content_type, question.body, question.query)
+            .map_err(|error| Refused::Unreadable(mask_numbers(&error.to_string())))?;
+        let (bot, kind) = self.bot(question.bot)?;
+        let session = self.session(&call, bot, kind, VoiceSessionId::new(now, random));
+        let kept = self.sessions.offered(&session).await;
+        let to = match kind {
+            BotKind::Fleet { url } => {
+                if let Err(error) = kept {
+                    tracing::error!(
+                        session.id = %session.id, error = &error as &dyn std::error::Error,
+                        "a call goes to the fleet, and its session could not be kept"
+                    );
+                }
+                To::Fleet(url.clone())
+            }
+            _ => {
+                kept?;
+                To::Ours
+            }
+        };
+        tracing::info!(session.id = %session.id, bot, fleet = session.is_fleet, "a call was offered to a bot");
+        Ok(Offer { session, to })
+    }
+
+    fn bot<'a>(&'a self, of_url: Option<&'a str>) -> Result<(&'a str, &'a BotKind), Refused> {
+        let Rules {
+            bots, default_bot, ..
+        } = &self.rules;
+        let of_url = of_url.filter(|name| !name.is_empty()).map(|name| (name, "url"));
+        let (name, named_by) = of_url
+            .or_else(|| default_bot.as_deref().map(|name| (name, "default")))
+            .ok_or(Refused::NoBot)?;
+        let unknown = || Refused::UnknownBot {
+            named_by,
+            known: bots.names(),
+        };
+        Ok((name, bots.get(name).ok_or_else(unknown)?))
+    }
+
+    fn session(&self, call: &PassthruCall, bot: &str, kind: &BotKind, id: VoiceSessionId) -> VoiceSession {
+        let number = |number: Option<&exotel::PhoneNumber>| {
+            PhoneNumber::parse(number?.as_str(), self.rules.country).ok()
+        };
+        let from = number(call.call_from.as_ref().or(call.from.as_ref()));
+        let to = number(call.call_to.as_ref().or(call.to.as_ref()));
+        let word = call.direction.as_ref().map(exotel::Direction::as_str);
+        let direction = word.and_then(Direction::from_exotel);
+        // Incoming, the caller has called the ExoPhone; outgoing, the ExoPhone has called the person.
+        let (caller, number) = match direction {
+            Some(Direction::Outbound) => (to, from),
+            _ => (from, to),
+        };
+        VoiceSession {
+            is_fleet: !kind.is_ours(),
+            call_sid: call.call_sid.as_str().parse().ok(),
+            call: call.custom_field.as_deref().and_then(|field| field.parse().ok()),
+            direction,
+            caller,
+            number,
+            ..VoiceSession::new(id, bot, self.rules.rate)
+        }
+    }
+}
