@@ -10,8 +10,8 @@ use crate::{folder, packages};
 fn allowed(folder: &str) -> Option<&'static [&'static str]> {
     match folder {
         "shared/domain" | "shared/exotel" => Some(&[]),
-        "shared/table" | "shared/lambda-kit" => Some(&["domain"]),
-        "shared/services" => Some(&["domain", "table", "exotel"]),
+        "shared/audio" | "shared/table" | "shared/lambda-kit" => Some(&["domain"]),
+        "shared/services" => Some(&["domain", "audio", "table", "exotel"]),
         // These doors open to Exotel itself: its callbacks' types, and the details that name a recording anew.
         "functions/webhooks" | "functions/recordings" => {
             Some(&["services", "lambda-kit", "domain", "exotel"])
