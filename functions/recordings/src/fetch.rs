@@ -12,13 +12,11 @@ use http::{
         CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE,
     },
 };
+use lambda_kit::https::{NotPublic, public_hosts_only};
 use reqwest::{Client, ClientBuilder, dns::Resolve, redirect};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{
-    guard::{Admitted, Guard, Place, Refusal},
-    names::{NotPublic, PublicOnly},
-};
+use crate::guard::{Admitted, Guard, Place, Refusal};
 
 /// Redirects that are followed (spec 3.3).
 const MOST_REDIRECTS: usize = 2;
@@ -121,9 +119,7 @@ pub enum FetchError {
 /// [`Fetcher`] judges. `tls` brings the trusted roots; `names` is asked for every connection, and only its
 /// public answers are connected to.
 pub fn guarded_client(tls: ClientBuilder, names: impl Resolve + 'static) -> ClientBuilder {
-    plain_client(tls)
-        .https_only(true)
-        .dns_resolver(PublicOnly::new(names))
+    public_hosts_only(plain_client(tls), names)
 }
 
 /// The same without the address checks, for the origins that the local simulator adds.
@@ -226,8 +222,8 @@ fn unreachable_or_not_public(error: reqwest::Error) -> FetchError {
     let error = error.without_url();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        if let Some(NotPublic { host }) = inner.downcast_ref() {
-            return FetchError::NotPublic(NotPublic { host: host.clone() });
+        if let Some(not_public) = inner.downcast_ref::<NotPublic>() {
+            return FetchError::NotPublic(not_public.clone());
         }
         cause = inner.source();
     }

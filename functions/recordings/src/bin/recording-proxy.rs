@@ -7,12 +7,12 @@ use lambda_kit::{
     capability::SigningKeys,
     config::{CorsConfig, ExotelConfig, RecordingConfig, TableConfig},
     http::serve_streaming,
-    https, init,
+    https::{self, SystemNames},
+    init,
 };
 use recordings::{
     fetch::{Fetcher, guarded_client, plain_client},
     guard::Guard,
-    names::SystemNames,
     proxy::{FIRST_BYTE_WITHIN, Proxy},
 };
 

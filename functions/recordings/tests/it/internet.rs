@@ -17,10 +17,10 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
+use lambda_kit::https::PublicOnly;
 use recordings::{
     fetch::{Credentials, Fetcher, guarded_client, plain_client},
     guard::Guard,
-    names::PublicOnly,
 };
 use reqwest::{
     Client, ClientBuilder,

@@ -7,13 +7,14 @@ use std::{net::SocketAddr, sync::Arc};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::addresses::is_public;
+use super::addresses::is_public;
 
 /// A name that leads to no public address.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{host} has no address on the public internet")]
 pub struct NotPublic {
-    pub(crate) host: String,
+    /// The name.
+    pub host: String,
 }
 
 /// The system's resolver.

@@ -1,4 +1,11 @@
 //! The one HTTPS client for everything that is not AWS: Exotel, recordings, key sets.
+//!
+//! Where somebody else says which host is asked, [`public_hosts_only`] keeps the client out of the team's own network.
+
+#[cfg(feature = "public-hosts")]
+mod addresses;
+#[cfg(feature = "public-hosts")]
+mod names;
 
 use std::sync::Arc;
 
@@ -6,6 +13,11 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::Error;
 
+#[cfg(feature = "public-hosts")]
+pub use self::{
+    addresses::is_public,
+    names::{NotPublic, PublicOnly, SystemNames},
+};
 /// The client, for whoever only hands it on.
 pub use reqwest::Client as HttpsClient;
 
@@ -40,4 +52,15 @@ pub fn client() -> Result<reqwest::Client, Error> {
     client_builder()?
         .build()
         .map_err(|err| Error::Init("the HTTPS client was refused", Some(err.into())))
+}
+
+/// A client that speaks https to hosts on the public internet alone. `names` is asked for every connection, and only its
+/// public answers are connected to. An IP address in place of a name is not resolved, so whoever judges the URL has to
+/// refuse it.
+#[cfg(feature = "public-hosts")]
+pub fn public_hosts_only(
+    client: reqwest::ClientBuilder,
+    names: impl reqwest::dns::Resolve + 'static,
+) -> reqwest::ClientBuilder {
+    client.https_only(true).dns_resolver(PublicOnly::new(names))
 }
