@@ -65,15 +65,13 @@ struct Key {
     cursor: [u8; 32],
     stream: [u8; 32],
     alert_webhook: [u8; 32],
+    /// Each bot has a key of its own, and there may be any number of them.
+    secret: SecretString,
 }
 
 impl Key {
     fn derive(key: &SecretString) -> Self {
-        let for_use = |label: &str| -> [u8; 32] {
-            let mut mac = hmac(key.expose_secret().as_bytes());
-            mac.update(format!("exotel-serverless/{label}/v1").as_bytes());
-            mac.finalize().into_bytes().into()
-        };
+        let for_use = |label: &str| derived(key, label);
         Self {
             kid: URL_SAFE_NO_PAD.encode(&for_use("kid")[..3]),
             capability: for_use("capability"),
@@ -81,6 +79,7 @@ impl Key {
             cursor: for_use("cursor"),
             stream: for_use("voicebot-stream"),
             alert_webhook: for_use("alert-webhook"),
+            secret: key.clone(),
         }
     }
 
@@ -96,6 +95,12 @@ impl Key {
         }
         mac
     }
+}
+
+fn derived(key: &SecretString, label: &str) -> [u8; 32] {
+    let mut mac = hmac(key.expose_secret().as_bytes());
+    mac.update(format!("exotel-serverless/{label}/v1").as_bytes());
+    mac.finalize().into_bytes().into()
 }
 
 fn webhook_signature(key: &[u8], id: &str, timestamp: i64, body: &str) -> String {
@@ -189,6 +194,19 @@ impl SigningKeys {
         std::iter::once(&self.current)
             .chain(&self.previous)
             .map(|key| webhook_signature(&key.alert_webhook, id, timestamp, body))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    /// The same for a turn that we post to a bot of the team's; each bot has a key of its own, so that none can pass for
+    /// us before another.
+    pub fn sign_bot_turn(&self, bot_id: &str, id: &str, timestamp: i64, body: &str) -> String {
+        std::iter::once(&self.current)
+            .chain(&self.previous)
+            .map(|key| {
+                let key = derived(&key.secret, &format!("bot/{bot_id}"));
+                webhook_signature(&key, id, timestamp, body)
+            })
             .collect::<Vec<_>>()
             .join(" ")
     }
@@ -564,6 +582,28 @@ mod tests {
         let rotated = SigningKeys::new(&key("b"), Some(&current));
         let both = rotated.sign_alert("msg_1", 1_795_163_400, "{}");
         assert_eq!(both.split(' ').count(), 2);
+        assert_eq!(both.split(' ').next_back(), Some(signature.as_str()));
+    }
+
+    #[test]
+    fn a_turn_is_signed_with_the_secret_that_its_bot_derives() {
+        // printf %s exotel-serverless/bot/support/v1 | openssl dgst -sha256 -hmac "$SIGNING_KEY" -binary | base64
+        let secret = STANDARD
+            .decode("RkRZeV3OBi7cR5zXNcscyJ4YJU6tH9/iuDys8MFWQ48=")
+            .unwrap();
+        let current = SecretString::from("a signing key of thirty-two letters");
+        let keys = SigningKeys::new(&current, None);
+        let signature = keys.sign_bot_turn("support", "vs_1.0", 1_795_163_400, "{}");
+        assert_eq!(
+            signature,
+            webhook_signature(&secret, "vs_1.0", 1_795_163_400, "{}")
+        );
+        assert_ne!(
+            signature,
+            keys.sign_bot_turn("sales", "vs_1.0", 1_795_163_400, "{}")
+        );
+        let rotated = SigningKeys::new(&key("b"), Some(&current));
+        let both = rotated.sign_bot_turn("support", "vs_1.0", 1_795_163_400, "{}");
         assert_eq!(both.split(' ').next_back(), Some(signature.as_str()));
     }
 

@@ -344,6 +344,23 @@ impl RecordingConfig {
     }
 }
 
+/// Where the team's own bots may be besides the public internet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BotOriginsConfig {
+    /// Read from `VOICEBOT_EXTRA_ORIGINS`: loopback only.
+    pub extra_origins: Vec<String>,
+}
+
+impl BotOriginsConfig {
+    /// # Errors
+    /// [`Error::Invalid`] for an origin that is not on loopback.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            extra_origins: origins(settings, "VOICEBOT_EXTRA_ORIGINS", is_loopback)?,
+        })
+    }
+}
+
 /// How much may go out, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundConfig {
@@ -937,6 +954,18 @@ mod tests {
     }
 
     #[test]
+    fn extra_origins_of_bots_are_on_loopback() {
+        let extra = |text| BotOriginsConfig::from_env(&settings(&[("VOICEBOT_EXTRA_ORIGINS", text)]));
+        let here = extra("http://127.0.0.1:9000, http://localhost:9001").unwrap();
+        assert_eq!(
+            here.extra_origins,
+            ["http://127.0.0.1:9000", "http://localhost:9001"]
+        );
+        assert!(extra("https://bot.example.com").is_err());
+        assert!(extra("http://10.0.0.1").is_err());
+    }
+
+    #[test]
     fn limits_have_defaults_and_prefixes_are_checked() {
         let limits = OutboundConfig::from_env(&settings(&[])).unwrap();
         assert!(limits.enabled && limits.voice_per_minute == 200 && limits.allowed_prefixes.is_empty());
@@ -1094,6 +1123,7 @@ mod tests {
         SigningKeys::from_env(&settings).unwrap();
         CorsConfig::from_env(&settings).unwrap();
         RecordingConfig::from_env(&settings).unwrap();
+        BotOriginsConfig::from_env(&settings).unwrap();
         OutboundConfig::from_env(&settings).unwrap();
         LocaleConfig::from_env(&settings).unwrap();
         TableConfig::from_env(&settings).unwrap();

@@ -186,6 +186,10 @@ pub const VARIABLES: &[Variable] = &[
         "RECORDING_EXTRA_ORIGINS",
         "Local simulator only: loopback origins from which recordings may come",
     ),
+    plain(
+        "VOICEBOT_EXTRA_ORIGINS",
+        "Local runs only: loopback origins at which http bots may be",
+    ),
     // Who may come in.
     secret(
         "JWT_SECRET",
