@@ -4,6 +4,8 @@ pub mod alerts;
 #[cfg(feature = "analytics")]
 pub mod analytics;
 pub mod backfill;
+#[cfg(feature = "bots")]
+pub mod bots;
 #[cfg(feature = "call-details")]
 pub mod call_details;
 #[cfg(any(feature = "inbound", feature = "outbound"))]

@@ -23,6 +23,8 @@ use url::{Host, Url};
 const LONGEST_NAME: usize = 36;
 /// The longest URL of a bot, in bytes: Exotel dials none of 600 or more.
 const LONGEST_URL: usize = 599;
+/// The longest greeting of a bot of Lex, in bytes; Lex takes 1024.
+const LONGEST_GREETING: usize = 256;
 /// The most bots; the whole of a function's variables has 4 KB.
 const MOST_BOTS: usize = 50;
 
@@ -60,6 +62,9 @@ pub enum BotKind {
         /// The AWS region that the bot is in; the function's own when not said. Not every region has Lex.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         region: Option<String>,
+        /// What is said to the bot in the caller's place when a call begins, so that it greets them.
+        #[serde(default = "BotKind::usual_greeting")]
+        greeting: String,
     },
     /// A media server of the team's, to which Exotel is sent: it gets the sound itself.
     Fleet {
@@ -122,6 +127,10 @@ impl BotKind {
         !matches!(self, BotKind::Fleet { .. })
     }
 
+    fn usual_greeting() -> String {
+        "hello".to_owned()
+    }
+
     fn validate(&self) -> Result<(), String> {
         match self {
             BotKind::Echo {} => Ok(()),
@@ -132,6 +141,7 @@ impl BotKind {
                 alias_id,
                 locale,
                 region,
+                greeting,
             } => {
                 for (field, id) in [("bot_id", bot_id), ("alias_id", alias_id)] {
                     if id.len() != 10 || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
@@ -143,6 +153,9 @@ impl BotKind {
                 }
                 if !is_locale(locale) {
                     return Err("`locale` must be one of Lex's, such as en_IN".to_owned());
+                }
+                if !(1..=LONGEST_GREETING).contains(&greeting.len()) {
+                    return Err(format!("`greeting` must have 1 to {LONGEST_GREETING} bytes"));
                 }
                 match region {
                     Some(region) if !is_region(region) => {
@@ -322,7 +335,7 @@ mod tests {
             "local":   {"kind": "http", "url": "http://127.0.0.1:9000/turn"},
             "orders":  {"kind": "lex", "bot_id": "A1B2C3D4E5", "alias_id": "TSTALIASID", "locale": "en_IN"},
             "far":     {"kind": "lex", "bot_id": "A1B2C3D4E5", "alias_id": "TSTALIASID", "locale": "es_419",
-                        "region": "ap-southeast-1"},
+                        "region": "ap-southeast-1", "greeting": "hola"},
             "own":     {"kind": "fleet", "url": "wss://media.example.com/exotel/own"},
             "0d1ee6e6-6ad6-4f0c-a47e-f1d0ad4d2a40": {"kind": "fleet"}
         }"#;
@@ -389,6 +402,10 @@ mod tests {
             (
                 lex.replace("\"}}", "\", \"region\": \"Mumbai\"}}"),
                 vec!["bot \"l\"", "`region`"],
+            ),
+            (
+                lex.replace("\"}}", "\", \"greeting\": \"\"}}"),
+                vec!["bot \"l\"", "`greeting`"],
             ),
         ] {
             let error = read(&json).unwrap_err();

@@ -4,10 +4,12 @@
 
 mod alerts;
 mod analytics;
+mod bots;
 mod database;
 mod evaluation;
 mod exotel_model;
 mod health;
+mod lex;
 mod limiter;
 mod outbound;
 mod schedules;
