@@ -41,6 +41,7 @@
 //! ```
 
 pub mod bots;
+mod context;
 mod keys;
 pub mod menu;
 mod playback;
@@ -52,6 +53,7 @@ mod voice;
 mod window;
 
 pub use self::{
+    context::{StreamCall, StreamContext},
     rate::{Rate, UnknownRate},
     session::{
         Ask, Dropped, Ending, Event, Input, Listen, MOST_DIGITS, Message, Post, Rules, Session, Step,

@@ -129,6 +129,8 @@ pub enum Event<'a> {
     Dtmf(char),
     /// Everything before the mark of this name was played.
     Mark(&'a str),
+    /// Something that nobody documents; its number has no audio.
+    Unknown,
     /// The stream ends.
     Stop(StopReason),
 }
@@ -416,7 +418,13 @@ impl Session {
     }
 
     fn take(&mut self, rules: &Rules, message: &Message<'_>, now: Timestamp, step: &mut Step) {
-        if let Some(ended) = &self.ended {
+        if let Some(ended) = &mut self.ended {
+            // Both were on their way at once: the reason says more.
+            if let (Ending::Closed, Event::Stop(reason)) = (&ended.why, message.event) {
+                ended.why = reason.into();
+                step.ended = Some(ended.why.clone());
+                return;
+            }
             step.dropped = Some(Dropped::AfterEnd);
             step.hang_up = ended.why.is_ours() && now >= ended.at + CLOSES_AGAIN_AFTER;
             return;
@@ -452,6 +460,7 @@ impl Session {
             }
             Event::Dtmf(digit) => self.press(number, digit, now, step),
             Event::Mark(name) => self.hear_mark(number, name, now, step),
+            Event::Unknown => self.pass(number),
         }
     }
 

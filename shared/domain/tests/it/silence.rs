@@ -1,6 +1,6 @@
 //! Callers who say nothing, bots that do not answer, and other ends of a call.
 
-use domain::voicebot::{Ending, Event, Input, Listen, Post, Rate, Step, StopReason, Then};
+use domain::voicebot::{Dropped, Ending, Event, Input, Listen, Post, Rate, Rules, Step, StopReason, Then};
 use jiff::SignedDuration;
 
 use crate::line::{Call, at, frame_at, hush, voice};
@@ -227,4 +227,19 @@ fn a_message_that_cannot_be_read_tells_the_time() {
     let rules = call.rules;
     assert!(!call.session.tick(&rules, at(4_999)).write);
     assert!(call.session.tick(&rules, at(5_000)).ask.is_some());
+}
+
+#[test]
+fn a_stop_that_is_overtaken_by_the_end_of_its_socket_says_why_all_the_same() {
+    let mut call = Call::started(Rate::Hz8000);
+    let mut read = call.read();
+    let step = read.session_mut().socket_closed(&Rules::default(), at(900));
+    assert_eq!(step.ended, Some(Ending::Closed));
+    assert!(call.write(read));
+    let step = call.stop(9, StopReason::CallEnded, at(950));
+    assert_eq!((step.write, step.ended), (true, Some(Ending::CallEnded)));
+    assert_eq!(call.session.ended(), Some((&Ending::CallEnded, at(900))));
+    // Once.
+    let step = call.stop(9, StopReason::Stopped, at(960));
+    assert_eq!((step.write, step.dropped), (false, Some(Dropped::AfterEnd)));
 }
