@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::{StopReason, last4};
@@ -211,7 +209,7 @@ impl<'a> Message<'a> {
 impl Media<'_> {
     /// The audio: samples of signed 16 bits, little-endian. None if the payload is not base64.
     pub fn pcm(&self) -> Option<Vec<u8>> {
-        STANDARD.decode(self.payload.as_bytes()).ok()
+        base64_simd::STANDARD.decode_to_vec(self.payload.as_bytes()).ok()
     }
 }
 
