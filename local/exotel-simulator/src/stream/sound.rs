@@ -21,6 +21,9 @@ pub struct Track {
     pub samples: Vec<i16>,
 }
 
+/// Delays of those that fit a tenth of a second best which are judged by the whole track.
+const DELAYS_JUDGED: usize = 64;
+
 impl Track {
     /// How long it lasts, in milliseconds.
     pub fn ms(&self) -> u64 {
@@ -93,8 +96,9 @@ impl Track {
     /// How alike this track and a later copy of it are: the correlation, -1 to 1, at the delay at which they fit best,
     /// and that delay in milliseconds. The delay is looked for up to `most_ms`. 0 when one of them is silent.
     pub fn likeness(&self, copy: &Track, most_ms: u64) -> (f64, u64) {
-        // The delay is found by the loudest tenth of a second, the likeness by all of it: a full search over minutes of
-        // sound would take longer than the call.
+        // Delays are looked for by the loudest tenth of a second, and judged by all of it: a full search over minutes of
+        // sound would take longer than the call. A voice repeats itself every few milliseconds, so that a tenth of a
+        // second fits well at several delays.
         let piece = to_samples(100, self.rate_hz).min(self.samples.len());
         let Some(start) = self.loudest(piece) else {
             return (0.0, 0);
@@ -109,24 +113,34 @@ impl Track {
             Some((correlation(pairs.map(|(a, b)| (*a, *b))), lag))
         };
         let better = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0);
-        let best = (0..=most)
+        let mut rough: Vec<_> = (0..=most)
             .step_by(stride)
             .filter_map(|lag| fits(lag, stride))
-            .max_by(better)
-            .and_then(|(_, near)| {
+            .collect();
+        rough.sort_by(|a, b| better(b, a));
+        rough.truncate(DELAYS_JUDGED);
+        let best = rough
+            .into_iter()
+            .filter_map(|(_, near)| {
                 (near.saturating_sub(stride)..=(near + stride).min(most))
                     .filter_map(|lag| fits(lag, 1))
                     .max_by(better)
-            });
-        let Some((_, lag)) = best else {
-            return (0.0, 0);
-        };
+            })
+            .map(|(_, lag)| (self.alike(copy, lag, stride), lag))
+            .max_by(better);
+        match best {
+            Some((_, lag)) => (self.alike(copy, lag, 1), to_ms(lag, self.rate_hz)),
+            None => (0.0, 0),
+        }
+    }
+
+    /// The correlation with a copy that is late by `lag` samples, over every so many samples. What was said after the copy
+    /// ends is not in it, and counts as missing where it is not silence.
+    fn alike(&self, copy: &Track, lag: usize, stride: usize) -> f64 {
         let delayed = copy.samples.get(lag..).unwrap_or_default();
         let common = self.samples.len().min(delayed.len());
-        // What was said after the copy ends is not in it, and counts as missing where it is not silence.
         let padded = delayed[..common].iter().copied().chain(std::iter::repeat(0));
-        let pairs = self.samples.iter().copied().zip(padded);
-        (correlation(pairs), to_ms(lag, self.rate_hz))
+        correlation(self.samples.iter().copied().zip(padded).step_by(stride))
     }
 
     /// Where the loudest `length` samples begin; `None` where all is silent.
