@@ -29,6 +29,9 @@ pub enum Error {
         &'static str,
         #[source] Option<Box<dyn std::error::Error + Send + Sync>>,
     ),
+    /// Another function of ours was not invoked, as far as we know.
+    #[error("the function could not be invoked: {0}")]
+    Invoke(String),
     /// A capability, ticket or cursor that is malformed, was changed, or was made for something else.
     #[error("the signature does not fit")]
     Forged,

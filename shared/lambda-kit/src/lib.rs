@@ -13,6 +13,8 @@ pub mod init;
 pub mod metrics;
 #[cfg(any(feature = "sqs", feature = "streams"))]
 pub mod records;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 mod error;
 

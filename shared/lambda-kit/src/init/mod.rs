@@ -5,8 +5,10 @@
 //! be used ends the process in init, with one log line that names it, before any caller is involved.
 
 mod aws;
+mod invoke;
 mod logs;
 mod secret;
+mod signed;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -17,11 +19,11 @@ pub use lambda_runtime::Diagnostic;
 use lambda_runtime::LambdaEvent;
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use self::secret::Live;
 use self::{
     aws::AwsEnvironment,
     secret::{SecretCache, SecretsManager},
 };
+pub use self::{invoke::Invoker, secret::Live};
 use crate::{Error, config::Settings};
 
 /// Any error, as the Lambda runtime takes it.
@@ -71,6 +73,14 @@ impl Boot {
         read: impl Fn(&Settings) -> Result<T, Error> + Send + Sync + 'static,
     ) -> Result<Live<T>, Error> {
         Live::new(read, &self.settings, self.secret.clone())
+    }
+
+    /// Another function of ours, to be invoked without waiting for it.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] for what Lambda should have set, [`Error::Init`] when the client is refused.
+    pub fn invoker(&self, function_name: &str) -> Result<Invoker, Error> {
+        Invoker::new(function_name, AwsEnvironment::read(&self.settings)?)
     }
 
     /// AWS settings for clients that nobody else retries for: the SDK tries up to three times.

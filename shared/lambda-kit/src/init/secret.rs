@@ -3,30 +3,22 @@
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
 };
 
-use aws_sigv4::{
-    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
-    sign::v4,
-};
-use aws_smithy_http_client::Connector;
-use aws_smithy_runtime_api::client::{http::HttpConnector, orchestrator::HttpRequest};
-use aws_smithy_types::body::SdkBody;
-use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::aws::AwsEnvironment;
+use super::{
+    aws::AwsEnvironment,
+    signed::{NoAnswer, Signed},
+};
 use crate::{Error, config::Settings};
 
 /// How long a secret is used before it is looked at again (architecture 5).
 const KEEP: SignedDuration = SignedDuration::from_mins(5);
 /// Whoever presents bad tokens must not make us ask Secrets Manager each time.
 const REFETCH_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
-/// Init may take 10 s in all.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 const FETCH_ATTEMPTS: usize = 2;
 
 /// Where the secret's text comes from.
@@ -34,89 +26,31 @@ pub(super) trait Fetch: Send + Sync {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<SecretString, Error>> + Send + '_>>;
 }
 
-/// `GetSecretValue` over the SDK's HTTP client and signer. Every function needs this one operation; the whole SDK
-/// client for it would make each of them nearly 2 MB larger.
+/// `GetSecretValue`, the one operation that every function needs.
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>
 pub(super) struct SecretsManager {
     arn: String,
-    url: String,
-    environment: AwsEnvironment,
-    connector: Connector,
+    service: Signed,
 }
 
 impl SecretsManager {
     pub(super) fn new(arn: String, environment: AwsEnvironment) -> Result<Self, Error> {
-        let region = &environment.region;
-        let url = environment.endpoint_url.clone().unwrap_or_else(|| {
-            let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
-            format!("https://secretsmanager.{region}.amazonaws.com{suffix}/")
-        });
-        let connector = Connector::builder()
-            .tls_provider(AwsEnvironment::tls_provider())
-            .tls_context(environment.tls_context()?)
-            .build();
         Ok(Self {
             arn,
-            url,
-            environment,
-            connector,
+            service: Signed::new("secretsmanager", environment)?,
         })
     }
 
-    fn request(&self, at: SystemTime) -> Result<HttpRequest, Error> {
-        let failed = || Error::Secret("the request could not be made; is AWS_ENDPOINT_URL a URL?".to_owned());
-        let body = serde_json::json!({ "SecretId": self.arn }).to_string();
+    async fn attempt(&self) -> Result<SecretString, (bool, Error)> {
         let headers = [
             ("content-type", "application/x-amz-json-1.1"),
             ("x-amz-target", "secretsmanager.GetSecretValue"),
         ];
-        let identity = self.environment.credentials.clone().into();
-        let params = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&self.environment.region)
-            .name("secretsmanager")
-            .time(at)
-            .settings(SigningSettings::default())
-            .build()
-            .expect("every parameter is set")
-            .into();
-        let signable = SignableRequest::new(
-            "POST",
-            &self.url,
-            headers.into_iter(),
-            SignableBody::Bytes(body.as_bytes()),
-        )
-        .map_err(|_| failed())?;
-        let (signature, _) = sign(signable, &params).map_err(|_| failed())?.into_parts();
-        let mut request = http::Request::post(&self.url);
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        let mut request = request.body(SdkBody::from(body)).map_err(|_| failed())?;
-        signature.apply_to_request_http1x(&mut request);
-        HttpRequest::try_from(request).map_err(|_| failed())
-    }
-
-    async fn attempt(&self) -> Result<SecretString, (bool, Error)> {
-        let failed = |again, says: String| (again, Error::Secret(says));
-        let request = self.request(SystemTime::now()).map_err(|err| (false, err))?;
-        let exchange = async {
-            let response = self
-                .connector
-                .call(request)
-                .await
-                .map_err(|err| failed(true, format!("Secrets Manager was not reached: {err}")))?;
-            let status = response.status().as_u16();
-            let body = response
-                .into_body()
-                .collect()
-                .await
-                .map_err(|err| failed(true, format!("Secrets Manager's answer broke off: {err}")))?;
-            Ok((status, body.to_bytes()))
-        };
-        let (status, body) = tokio::time::timeout(FETCH_TIMEOUT, exchange)
-            .await
-            .map_err(|_| failed(true, "Secrets Manager did not answer in time".to_owned()))??;
+        let body = serde_json::json!({ "SecretId": self.arn }).to_string();
+        let (status, body) = self.service.post("/", headers, body).await.map_err(|err| {
+            let again = !matches!(err, NoAnswer::Unmade);
+            (again, Error::Secret(format!("Secrets Manager {err}")))
+        })?;
         read_answer(status, &body).map_err(|err| (status >= 500, err))
     }
 }
