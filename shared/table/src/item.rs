@@ -45,6 +45,10 @@ pub(crate) enum Entity {
     VoiceSession,
     VoicePlace,
     VoiceLine,
+    StreamSession,
+    StreamContext,
+    StreamFrame,
+    SocketOwner,
 }
 
 impl Entity {
@@ -82,6 +86,10 @@ impl Entity {
             Entity::VoiceSession => "voice_session",
             Entity::VoicePlace => "voice_place",
             Entity::VoiceLine => "voice_line",
+            Entity::StreamSession => "stream_session",
+            Entity::StreamContext => "stream_context",
+            Entity::StreamFrame => "stream_frame",
+            Entity::SocketOwner => "socket_owner",
         }
     }
 }

@@ -4,8 +4,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
     figures::Bucket,
     ids::{
-        AlertId, AlertSubject, CallId, CallLocator, CallSid, LeadId, RuleId, SmsId, SmsLocator, UserId,
-        VoiceSessionId,
+        AlertId, AlertSubject, CallId, CallLocator, CallSid, ConnectionId, LeadId, RuleId, SmsId, SmsLocator,
+        UserId, VoiceSessionId,
     },
     phone::PhoneNumber,
 };
@@ -446,4 +446,39 @@ pub(crate) fn voice_place(lead: &LeadId, id: &VoiceSessionId) -> Primary {
 pub(crate) fn placed_voice_session(key: &Primary) -> Option<VoiceSessionId> {
     lead_of_partition(&key.pk)?;
     key.sk.strip_prefix(VOICE_SESSIONS)?.parse().ok()
+}
+
+/// Partition of everything about an open WebSocket.
+pub(crate) fn socket_partition(connection: &ConnectionId) -> String {
+    format!("SOCKET#{connection}")
+}
+
+/// The call's session.
+pub(crate) fn stream_session(connection: &ConnectionId) -> Primary {
+    Primary::new(socket_partition(connection), "SESSION")
+}
+
+/// What is known of the call besides.
+pub(crate) fn stream_context(connection: &ConnectionId) -> Primary {
+    Primary::new(socket_partition(connection), "CONTEXT")
+}
+
+/// A frame of the caller's, by its sequence number. Ten digits, so that they sort.
+pub(crate) fn frame(connection: &ConnectionId, number: u64) -> Primary {
+    Primary::new(socket_partition(connection), frame_sk(number))
+}
+
+/// A frame's sort key.
+pub(crate) fn frame_sk(number: u64) -> String {
+    format!("FRAME#{number:010}")
+}
+
+/// The sequence number of the frame that a sort key names.
+pub(crate) fn frame_number(sk: &str) -> Option<u64> {
+    sk.strip_prefix("FRAME#")?.parse().ok()
+}
+
+/// Whose socket a voice session is.
+pub(crate) fn socket_owner(session: &VoiceSessionId) -> Primary {
+    Primary::new(voice_partition(session), "SOCKET")
 }

@@ -14,6 +14,7 @@ pub mod quota;
 pub mod reconcile;
 pub mod record;
 pub mod sms;
+pub mod streams;
 pub mod voice_sessions;
 
 mod error;

@@ -20,4 +20,5 @@ mod quota;
 mod reconcile;
 mod reports;
 mod sms;
+mod streams;
 mod voice_sessions;
