@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+
+pub mod connect;
+
+/// 128 bits from the operating system, for ids.
+///
+/// # Panics
+/// When the operating system has no randomness: nothing can be named then.
+pub fn random() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("Lambda's kernel gives randomness");
+    u128::from_ne_bytes(bytes)
+}

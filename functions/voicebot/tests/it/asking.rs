@@ -1,0 +1,137 @@
+//! Exotel asks, and gets a URL for this call alone.
+
+use domain::{
+    call_record::Direction,
+    ids::VoiceSessionId,
+    voicebot::{Rate, record::VoiceSession},
+};
+
+use crate::given::{Ask, CALL_SID, World, answered, ask, now, session_of};
+
+const CALL: &str =
+    "&CallSid=90d3b6f2e8174a5cbb41f7e06c83193v&CallFrom=09811100001&CallTo=08045550100&Direction=incoming";
+
+fn expected(id: VoiceSessionId, bot: &str) -> VoiceSession {
+    VoiceSession {
+        call_sid: Some(CALL_SID.parse().unwrap()),
+        direction: Some(Direction::Inbound),
+        caller: Some("+919811100001".parse().unwrap()),
+        number: Some("+918045550100".parse().unwrap()),
+        ..VoiceSession::new(id, bot, Rate::Hz16000)
+    }
+}
+
+#[tokio::test]
+async fn every_way_of_asking_gives_the_same_session() {
+    let world = World::new().await;
+    let door = world.door(Some("reception"));
+    let json = format!(
+        r#"{{"CallSid": "{CALL_SID}", "CallFrom": "+919811100001", "CallTo": "+918045550100", "Direction": "inbound"}}"#
+    );
+    for (n, request) in [
+        Ask::get("/voicebot/connect", CALL),
+        Ask::get("/api/v1/exotel/voice/connect", CALL),
+        Ask::get("/exotel/reception", CALL),
+        Ask::get("/voicebot/connect", &format!("&bot_id=reception{CALL}")),
+        Ask::post(
+            "/voicebot/connect",
+            "application/x-www-form-urlencoded",
+            &CALL[1..],
+        ),
+        Ask::post("/api/v1/exotel/voice/connect", "application/json", json.as_str()),
+        // What the type says is a hint.
+        Ask::post("/voicebot/connect", "text/plain", json),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = answered(&door, &request.event(), now(), n as u128).await;
+        let id = session_of(&answer);
+        let kept = world.table.voice_session(&id).await.unwrap().unwrap();
+        assert_eq!(kept, expected(id, "reception"), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_costs_one_write_and_no_read() {
+    let world = World::new().await;
+    let door = world.door(Some("echo"));
+    world.dynamo.meter().take();
+    session_of(&ask(&door, &Ask::get("/voicebot/connect", CALL)).await);
+    let spent = world.dynamo.meter().take();
+    // The item, and its place in the index.
+    assert_eq!(
+        (spent.requests, spent.read_units, spent.write_units),
+        (1, 0.0, 2.0)
+    );
+}
+
+#[tokio::test]
+async fn the_urls_bot_goes_before_the_default_and_the_paths_before_the_querys() {
+    let world = World::new().await;
+    let door = world.door(Some("reception"));
+    for (n, (request, bot)) in [
+        (Ask::get("/voicebot/connect", CALL), "reception"),
+        (
+            Ask::get("/voicebot/connect", &format!("&bot_id={CALL}")),
+            "reception",
+        ),
+        (
+            Ask::get("/voicebot/connect", &format!("&bot_id=demo{CALL}")),
+            "demo",
+        ),
+        (Ask::get("/exotel/echo", &format!("&bot_id=demo{CALL}")), "echo"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = session_of(&answered(&door, &request.event(), now(), n as u128).await);
+        let kept = world.table.voice_session(&id).await.unwrap().unwrap();
+        assert_eq!(kept.bot_id, bot, "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn in_a_call_that_was_placed_the_person_is_who_was_called() {
+    let world = World::new().await;
+    let door = world.door(Some("echo"));
+    let locator = "call_01kak5yv7z8e4f9y2f4w6r8t0v.lead-1";
+    let call = format!(
+        "&CallSid={CALL_SID}&CallFrom=08045550100&CallTo=09811100001&Direction=outbound-dial&CustomField={locator}"
+    );
+    let id = session_of(&ask(&door, &Ask::get("/voicebot/connect", &call)).await);
+    let kept = world.table.voice_session(&id).await.unwrap().unwrap();
+    let ours = VoiceSession {
+        direction: Some(Direction::Outbound),
+        call: Some(locator.parse().unwrap()),
+        ..expected(id, "echo")
+    };
+    assert_eq!(kept, ours);
+}
+
+#[tokio::test]
+async fn a_fleet_gets_the_call_id_and_nothing_of_ours() {
+    let world = World::new().await;
+    let door = world.door(None);
+    for (n, (bot, url)) in [
+        ("own", "wss://u:fleet-hunter9@media.example.com/x?lead=7&call_id="),
+        ("any", "wss://fleet.example.com/exotel/any?call_id="),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request = Ask::get(&format!("/exotel/{bot}"), CALL);
+        let (status, body) = answered(&door, &request.event(), now(), n as u128).await;
+        let dialled = body["url"].as_str().unwrap();
+        let id = dialled
+            .strip_prefix(url)
+            .unwrap_or_else(|| panic!("{status} {body}"));
+        let id: VoiceSessionId = id.parse().unwrap();
+        let kept = world.table.voice_session(&id).await.unwrap().unwrap();
+        let fleets = VoiceSession {
+            is_fleet: true,
+            ..expected(id, bot)
+        };
+        assert_eq!((status, kept), (200, fleets));
+    }
+}

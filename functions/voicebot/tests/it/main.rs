@@ -1,0 +1,9 @@
+//! The door at which Exotel asks for a stream's URL, over a table in process and the simulator.
+#![expect(clippy::unwrap_used, reason = "a test's own values")]
+
+mod asking;
+mod bad_input;
+mod events;
+mod given;
+mod logs;
+mod simulated;
