@@ -54,6 +54,7 @@ async fn every_example_event_of_this_package_is_answered_with_success() {
         ("call-log.manual", SALES, 201),
         ("sms-log.list", ADMIN, 200),
         ("timeline.list", SALES, 200),
+        ("voicebot-sessions.list", ADMIN, 200),
         ("directory.put-lead", ADMIN, 200),
         ("directory.get-lead", ADMIN, 200),
         ("directory.list", SALES, 200),

@@ -25,7 +25,7 @@ use table::Table;
 
 use crate::{
     alerts_bin, analytics, call_log, call_record, directory_bin, exophones, exotel_status, my_call_number,
-    raw_events, reconciliation, recording_link, sms_log, timeline,
+    raw_events, reconciliation, recording_link, sms_log, timeline, voicebot_sessions,
 };
 
 pub(crate) const JWT_SECRET: &str = "a secret of thirty-two characters";
@@ -126,6 +126,12 @@ impl House {
             _ if route.contains("/api/admin/analytics/") => {
                 answer(&cors, request, async |r| {
                     Box::pin(analytics::handle(crm, &self.figures, r, now())).await
+                })
+                .await
+            }
+            _ if route.contains("/voicebot/sessions") => {
+                answer(&cors, request, async |r| {
+                    voicebot_sessions::handle(crm, r, now()).await
                 })
                 .await
             }
