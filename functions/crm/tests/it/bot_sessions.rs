@@ -26,7 +26,7 @@ fn sessions(house: &House) -> Sessions {
 }
 
 /// A session that was offered so many milliseconds ago, from lead-1's number.
-async fn offered(house: &House, ago: i64) -> VoiceSessionId {
+pub(crate) async fn offered(house: &House, ago: i64) -> VoiceSessionId {
     let session = VoiceSession {
         call_sid: Some(SID.parse().unwrap()),
         caller: Some("+919811100001".parse().unwrap()),

@@ -47,6 +47,7 @@ async fn every_example_event_of_this_package_is_answered_with_success() {
     house.table.raise_alert(&alert).await.unwrap();
     crate::exophones_route::heard(&house).await;
     keep_settled_record(&house.table).await;
+    crate::bot_sessions::offered(&house, 60).await;
     for (name, who, status) in [
         ("exotel-status.ok", SALES, 200),
         ("my-call-number.ok", SALES, 200),
