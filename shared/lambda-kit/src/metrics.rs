@@ -29,6 +29,8 @@ pub enum Metric {
     SmsDelivery,
     /// Calls that are unconfirmed for more than ten minutes; from sweep.
     UnconfirmedIntents,
+    /// Messages of calls with bots that were lost, since the table did not answer; from ws-message.
+    VoicebotMessagesLost,
     /// Percent of calls that connected; from evaluate-alerts.
     VoiceConnect,
     /// Percent of our calls whose end no webhook had told right when the poll judged them; from evaluate-alerts.
@@ -37,7 +39,7 @@ pub enum Metric {
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Metric; 10] = [
+    pub const ALL: [Metric; 11] = [
         Metric::OpenAlerts,
         Metric::DltRejection,
         Metric::ExophonesAffected,
@@ -46,6 +48,7 @@ impl Metric {
         Metric::PolledGaps,
         Metric::SmsDelivery,
         Metric::UnconfirmedIntents,
+        Metric::VoicebotMessagesLost,
         Metric::VoiceConnect,
         Metric::WebhookGap,
     ];
@@ -61,6 +64,7 @@ impl Metric {
             Metric::PolledGaps => "PolledGaps",
             Metric::SmsDelivery => "SmsDelivery",
             Metric::UnconfirmedIntents => "UnconfirmedIntents",
+            Metric::VoicebotMessagesLost => "VoicebotMessagesLost",
             Metric::VoiceConnect => "VoiceConnect",
             Metric::WebhookGap => "WebhookGap",
         }
@@ -73,7 +77,8 @@ impl Metric {
             | Metric::ExophonesAffected
             | Metric::PolledCalls
             | Metric::PolledGaps
-            | Metric::UnconfirmedIntents => "Count",
+            | Metric::UnconfirmedIntents
+            | Metric::VoicebotMessagesLost => "Count",
             Metric::HeartbeatSilence => "Seconds",
             Metric::DltRejection | Metric::SmsDelivery | Metric::VoiceConnect | Metric::WebhookGap => {
                 "Percent"

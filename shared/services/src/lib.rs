@@ -10,6 +10,8 @@ pub mod bots;
 pub mod call_details;
 #[cfg(any(feature = "inbound", feature = "outbound"))]
 pub mod call_records;
+#[cfg(any(feature = "outbound", feature = "streams"))]
+pub mod clock;
 #[cfg(feature = "connect")]
 mod connect;
 #[cfg(feature = "directory")]
@@ -34,6 +36,8 @@ pub mod raw_events;
 pub mod reconcile;
 pub mod recordings;
 pub mod scope;
+#[cfg(feature = "streams")]
+pub mod streams;
 pub mod unconfirmed;
 pub mod voicebot;
 

@@ -10,10 +10,11 @@ use cargo_metadata::TargetKind;
 use lambda_kit::{
     capability::SigningKeys,
     config::{
-        AlertUrlConfig, BotOriginsConfig, CallerIdConfig, CorsConfig, DigestConfig, EventBusConfig,
-        ExotelConfig, ExportsConfig, HeartbeatConfig, JwtConfig, LocaleConfig, OutboundConfig,
-        PassthruConfig, PublicUrls, QueueConfig, RecordingConfig, Settings, TableConfig, VARIABLES,
-        VoicebotConfig, WebhookConfig, env_example,
+        AlertUrlConfig, BotOriginsConfig, BotsConfig, CallerIdConfig, CorsConfig, DigestConfig,
+        EventBusConfig, ExotelConfig, ExportsConfig, HeartbeatConfig, JwtConfig, LocaleConfig,
+        OutboundConfig, PassthruConfig, PublicUrls, QueueConfig, RecordingConfig, Settings,
+        SocketTokenConfig, TableConfig, VARIABLES, VoicebotConfig, VoicebotSocketsConfig, VoicebotTurnConfig,
+        WebhookConfig, env_example,
     },
     metrics::Metrics,
 };
@@ -153,6 +154,18 @@ const CONCERNS: &[Concern] = &[
     }),
     ("VoicebotConfig::from_env", |settings| {
         drop(VoicebotConfig::from_env(settings).unwrap())
+    }),
+    ("BotsConfig::from_env", |settings| {
+        drop(BotsConfig::from_env(settings).unwrap())
+    }),
+    ("SocketTokenConfig::from_env", |settings| {
+        drop(SocketTokenConfig::from_env(settings))
+    }),
+    ("VoicebotSocketsConfig::from_env", |settings| {
+        drop(VoicebotSocketsConfig::from_env(settings).unwrap())
+    }),
+    ("VoicebotTurnConfig::from_env", |settings| {
+        drop(VoicebotTurnConfig::from_env(settings).unwrap())
     }),
     ("Metrics::from_env", |settings| drop(Metrics::from_env(settings))),
     ("SigningKeys::from_env", |settings| {

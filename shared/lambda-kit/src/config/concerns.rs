@@ -517,6 +517,44 @@ impl QueueConfig {
     }
 }
 
+/// The WebSocket API from behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VoicebotSocketsConfig {
+    /// Read from `VOICEBOT_SOCKETS_URL`: the stage's URL, to which `/@connections/{id}` is added.
+    pub stage_url: Url,
+}
+
+impl VoicebotSocketsConfig {
+    /// # Errors
+    /// [`Error::Missing`] when the URL is not set, [`Error::Invalid`] for one that is not https (http is taken on
+    /// loopback).
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        let name = "VOICEBOT_SOCKETS_URL";
+        let url = Url::parse(&settings.required(name)?).map_err(|_| invalid(name, "it must be a URL"))?;
+        if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
+            return Err(invalid(name, "it must be https; http is taken on loopback only"));
+        }
+        Ok(Self { stage_url: url })
+    }
+}
+
+/// The function that answers turns of calls with bots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VoicebotTurnConfig {
+    /// Read from `VOICEBOT_TURN_FUNCTION`.
+    pub function_name: String,
+}
+
+impl VoicebotTurnConfig {
+    /// # Errors
+    /// [`Error::Missing`] when it is not set.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            function_name: settings.required("VOICEBOT_TURN_FUNCTION")?,
+        })
+    }
+}
+
 /// The bucket of files that histories become.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportsConfig {
@@ -667,6 +705,51 @@ impl CallerIdConfig {
     }
 }
 
+/// The bots of an installation.
+#[derive(Debug, Clone)]
+pub struct BotsConfig {
+    /// Read from `VOICEBOT_BOTS`, JSON: the bots by name.
+    pub bots: Bots,
+    /// Read from `VOICEBOT_DEFAULT_BOT`: a bot of [`BotsConfig::bots`], for calls that name none.
+    pub default_bot: Option<String>,
+}
+
+impl BotsConfig {
+    /// # Errors
+    /// [`Error::Invalid`] for bots that cannot be used, and for a default bot that is none of them.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        let bots = match settings.get("VOICEBOT_BOTS") {
+            None => Bots::default(),
+            Some(json) => serde_json::from_str(&json)
+                .map_err(|problem| invalid("VOICEBOT_BOTS", format!("it must be JSON: {problem}")))?,
+        };
+        let default_bot = settings.get("VOICEBOT_DEFAULT_BOT");
+        if let Some(bot) = &default_bot
+            && bots.get(bot).is_none()
+        {
+            let reason = format!("it must be one of the bots: {}", bots.names());
+            return Err(invalid("VOICEBOT_DEFAULT_BOT", reason));
+        }
+        Ok(Self { bots, default_bot })
+    }
+}
+
+/// The token that a socket's handshake may carry whose URL was pasted into a flow.
+#[derive(Debug, Clone)]
+pub struct SocketTokenConfig {
+    /// Read from `EXOTEL_WS_TOKEN`; `None` refuses every such socket.
+    pub token: Option<SecretString>,
+}
+
+impl SocketTokenConfig {
+    /// The setting as it is.
+    pub fn from_env(settings: &Settings) -> Self {
+        Self {
+            token: settings.secret("EXOTEL_WS_TOKEN"),
+        }
+    }
+}
+
 /// The voicebot: which bots there are, and where a call's stream goes.
 #[derive(Debug, Clone)]
 pub struct VoicebotConfig {
@@ -682,26 +765,13 @@ pub struct VoicebotConfig {
     pub core_fleet: Option<SocketUrl>,
     /// Read from `EXOTEL_APP_ID`.
     pub app_id: Option<String>,
-    /// Read from `EXOTEL_WS_TOKEN`.
-    pub ws_token: Option<SecretString>,
 }
 
 impl VoicebotConfig {
     /// # Errors
     /// [`Error::Invalid`] for bots, a rate or a URL that cannot be used, and for a default bot that is none of the bots.
     pub fn from_env(settings: &Settings) -> Result<Self, Error> {
-        let bots = match settings.get("VOICEBOT_BOTS") {
-            None => Bots::default(),
-            Some(json) => serde_json::from_str(&json)
-                .map_err(|problem| invalid("VOICEBOT_BOTS", format!("it must be JSON: {problem}")))?,
-        };
-        let default_bot = settings.get("VOICEBOT_DEFAULT_BOT");
-        if let Some(bot) = &default_bot
-            && bots.get(bot).is_none()
-        {
-            let reason = format!("it must be one of the bots: {}", bots.names());
-            return Err(invalid("VOICEBOT_DEFAULT_BOT", reason));
-        }
+        let BotsConfig { bots, default_bot } = BotsConfig::from_env(settings)?;
         let rate = "it must be 8000, 16000 or 24000";
         let hz: u32 = settings.parse("VOICEBOT_SAMPLE_RATE", rate)?;
         let sample_rate = Rate::from_hz(hz).ok_or_else(|| invalid("VOICEBOT_SAMPLE_RATE", rate))?;
@@ -732,7 +802,6 @@ impl VoicebotConfig {
             ws_url,
             core_fleet: core_fleet.map(|text| socket("CORE_FLEET", &text)).transpose()?,
             app_id,
-            ws_token: settings.secret("EXOTEL_WS_TOKEN"),
         })
     }
 
@@ -1132,6 +1201,8 @@ mod tests {
         QueueConfig::poll_calls_dlq_from_env(&settings).unwrap();
         QueueConfig::exports_from_env(&settings).unwrap();
         EventBusConfig::from_env(&settings).unwrap();
+        VoicebotSocketsConfig::from_env(&settings).unwrap();
+        VoicebotTurnConfig::from_env(&settings).unwrap();
         PollingConfig::from_env(&settings).unwrap();
         HeartbeatConfig::from_env(&settings).unwrap();
         CallerIdConfig::from_env(&settings).unwrap();

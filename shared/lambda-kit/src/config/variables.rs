@@ -292,6 +292,11 @@ pub const VARIABLES: &[Variable] = &[
     ),
     plain("TABLE_NAME", "DynamoDB table"),
     plain(
+        "VOICEBOT_SOCKETS_URL",
+        "URL behind the WebSocket API, to which messages for its sockets are posted: https, or http on loopback only",
+    ),
+    plain("VOICEBOT_TURN_FUNCTION", "Name of the function voicebot-turn"),
+    plain(
         "OUTBOUND_QUEUE_URL",
         "SQS queue of calls and messages that wait for Exotel",
     ),

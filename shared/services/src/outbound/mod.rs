@@ -9,7 +9,7 @@
 
 mod caller_id;
 mod clicks;
-pub mod clock;
+pub use crate::clock;
 mod connect;
 mod dispatch;
 mod exotel_side;

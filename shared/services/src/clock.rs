@@ -2,7 +2,9 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+#[cfg(feature = "outbound")]
+use jiff::SignedDuration;
+use jiff::Timestamp;
 
 /// Time and randomness of one function.
 pub trait World: Send + Sync {
@@ -58,6 +60,7 @@ pub(crate) async fn sleep_until(world: &dyn World, at: Timestamp) {
 }
 
 /// A random duration below `most`.
+#[cfg(feature = "outbound")]
 pub(crate) fn spread(world: &dyn World, most: SignedDuration) -> SignedDuration {
     let micros = most.as_micros().max(1).unsigned_abs();
     let micros = world.random() % micros;

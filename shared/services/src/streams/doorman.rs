@@ -1,0 +1,92 @@
+//! Who may come in.
+
+use domain::voicebot::{Rules, StreamContext};
+
+use super::*;
+use crate::voicebot::sessions::Sessions;
+
+/// Lets sockets in whose handshake has shown what it must.
+#[derive(Debug, Clone)]
+pub struct Doorman {
+    table: Table,
+}
+
+/// What became of a handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admitted {
+    /// The socket may open.
+    Yes,
+    /// Its session has begun on another socket: what it shows is used up.
+    UsedUp,
+}
+
+impl Doorman {
+    /// In front of this table.
+    pub fn new(table: Table) -> Self {
+        Self { table }
+    }
+
+    /// Lets a socket in as this voice session's, unless that one has begun. Exotel repeats a handshake that failed, so
+    /// several may come in; the newest one may begin.
+    ///
+    /// # Errors
+    /// [`TableError`]; then the handshake is to be refused, and may be repeated.
+    pub async fn admit(
+        &self,
+        connection: &ConnectionId,
+        voice_session: &VoiceSessionId,
+        bot_id: &str,
+        now: Timestamp,
+    ) -> Result<Admitted, TableError> {
+        let context = StreamContext {
+            voice_session: voice_session.clone(),
+            bot_id: bot_id.to_owned(),
+            call: None,
+            ignored: 0,
+        };
+        self.table
+            .open_stream(connection, &context, &Session::new(now), now)
+            .await?;
+        if self.table.claim_socket(voice_session, connection, now).await? {
+            Ok(Admitted::Yes)
+        } else {
+            Ok(Admitted::UsedUp)
+        }
+    }
+
+    /// Takes in that a socket is closed: its session ends, unless somebody has said so before.
+    ///
+    /// # Errors
+    /// [`TableError`]; taking it in again is safe.
+    pub async fn see_off(
+        &self,
+        connection: &ConnectionId,
+        sessions: &Sessions,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Result<(), TableError> {
+        let mut held = self.table.stream(connection).await?;
+        for _ in 0..TRIES {
+            let Some(session) = &mut held else {
+                return Ok(());
+            };
+            let step = session.session.socket_closed(rules, now);
+            if step.write
+                && let Err(newer) = self.table.write_stream(connection, session).await?
+            {
+                held = newer;
+                continue;
+            }
+            if let Some(ending) = &step.ended
+                && let Some(context) = self.table.stream_context(connection).await?
+            {
+                let counts = counts(&session.session, context.ignored);
+                let _ = sessions
+                    .ended(&context.voice_session, ending, counts, now)
+                    .await?;
+            }
+            return Ok(());
+        }
+        Err(TableError::Unavailable { source: None })
+    }
+}

@@ -1,0 +1,276 @@
+//! What is heard.
+
+use std::collections::BTreeMap;
+
+use domain::voicebot::{Event, Message, Rate, Rules, Step, StopReason, StreamCall};
+use exotel::stream::{Incoming, Start, outgoing};
+use table::streams::HeldSession;
+
+use super::*;
+use crate::{
+    ServiceError,
+    voicebot::sessions::{Sessions, StreamStart},
+};
+
+/// Takes Exotel's messages in. Each call reads the session, steps it, writes it if it changed, and does what the step
+/// says, but for asking the bot: that is the caller's.
+#[derive(Debug, Clone)]
+pub struct Ear {
+    table: Table,
+    sockets: Sockets,
+    sessions: Sessions,
+    rules: Rules,
+}
+
+/// What is to be done to a session.
+enum Change<'a> {
+    Message(Message<'a>),
+    /// What came cannot be read, but tells the time.
+    Tick,
+}
+
+impl Ear {
+    /// Over this table and these sockets.
+    pub fn new(table: Table, sockets: Sockets, sessions: Sessions, rules: Rules) -> Self {
+        Self {
+            table,
+            sockets,
+            sessions,
+            rules,
+        }
+    }
+
+    /// Takes a message in; `text` is `None` for a binary frame. A failing post is logged: the message was heard.
+    ///
+    /// # Errors
+    /// [`ServiceError::Table`]: then the message counts as lost, as some do anyway.
+    pub async fn hear(
+        &self,
+        connection: &ConnectionId,
+        text: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Hearing, ServiceError> {
+        let hearing = self.take(connection, text, now).await?;
+        if hearing
+            .ignored
+            .is_some_and(|ignored| ignored != Ignored::Stranger)
+        {
+            self.table.count_ignored(connection).await?;
+        }
+        Ok(hearing)
+    }
+
+    async fn take(
+        &self,
+        connection: &ConnectionId,
+        text: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Hearing, ServiceError> {
+        let message = text.and_then(|text| exotel::stream::Message::parse(text).ok());
+        let Some(message) = message else {
+            return self.hear_nothing(connection, now).await;
+        };
+        let pcm;
+        let event = match &message.incoming {
+            Incoming::Connected => return Ok(Hearing::default()),
+            Incoming::Start(start) => match self.begin(connection, start, now).await? {
+                Ok(rate) => Event::Start(rate),
+                Err(ignored) => {
+                    self.close(connection).await;
+                    return Ok(Hearing {
+                        ask: None,
+                        ignored: Some(ignored),
+                    });
+                }
+            },
+            Incoming::Media(media) => {
+                let Some(decoded) = media.pcm() else {
+                    return self.hear_nothing(connection, now).await;
+                };
+                pcm = decoded;
+                Event::Media(&pcm)
+            }
+            Incoming::Dtmf(key) => {
+                let mut characters = key.digit.chars();
+                match (characters.next(), characters.next()) {
+                    (Some(digit), None) => Event::Dtmf(digit),
+                    _ => return self.hear_nothing(connection, now).await,
+                }
+            }
+            Incoming::Mark(mark) => Event::Mark(&mark.name),
+            Incoming::Stop(stop) => Event::Stop(match stop.reason {
+                Some(exotel::StopReason::CallEnded) => StopReason::CallEnded,
+                _ => StopReason::Stopped,
+            }),
+            _ => Event::Unknown,
+        };
+        // An end is an end, whatever its number.
+        let number = match (message.sequence_number, &event) {
+            (Some(number), _) => number,
+            (None, Event::Stop(_)) => 0,
+            (None, Event::Unknown) => {
+                return Ok(Hearing {
+                    ask: None,
+                    ignored: Some(Ignored::Unknown),
+                });
+            }
+            (None, _) => return self.hear_nothing(connection, now).await,
+        };
+        let message = Message {
+            stream_sid: message.stream_sid.as_deref(),
+            sequence_number: number,
+            event,
+        };
+        let hearing = self.change(connection, &Change::Message(message), now).await?;
+        Ok(match event {
+            Event::Unknown => Hearing {
+                ignored: hearing.ignored.or(Some(Ignored::Unknown)),
+                ..hearing
+            },
+            _ => hearing,
+        })
+    }
+
+    /// Something came that cannot be read.
+    async fn hear_nothing(&self, connection: &ConnectionId, now: Timestamp) -> Result<Hearing, ServiceError> {
+        let hearing = self.change(connection, &Change::Tick, now).await?;
+        Ok(Hearing {
+            ignored: hearing.ignored.or(Some(Ignored::Malformed)),
+            ..hearing
+        })
+    }
+
+    /// The call that a stream belongs to becomes known, if this is the socket that may begin it.
+    async fn begin(
+        &self,
+        connection: &ConnectionId,
+        start: &Start<'_>,
+        now: Timestamp,
+    ) -> Result<Result<Rate, Ignored>, ServiceError> {
+        let Some(context) = self.table.stream_context(connection).await? else {
+            return Ok(Err(Ignored::Stranger));
+        };
+        let rate = match start.media_format.sample_rate {
+            // The rate that Exotel takes when none was asked for.
+            None => Rate::Hz8000,
+            Some(hz) => match Rate::from_hz(hz) {
+                Some(rate) => rate,
+                None => return Ok(Err(Ignored::UnknownRate)),
+            },
+        };
+        let session = &context.voice_session;
+        if !self.table.begin_stream(session, connection).await? {
+            return Ok(Err(Ignored::Stranger));
+        }
+        self.table.name_stream_call(connection, &call(start)).await?;
+        let started = StreamStart {
+            stream_sid: start.stream_sid.as_deref().unwrap_or_default(),
+            rate,
+            call_sid: start.call_sid.as_deref(),
+            from: start.from.as_deref(),
+            to: start.to.as_deref(),
+        };
+        let _ = self.sessions.started(session, &started, now).await?;
+        Ok(Ok(rate))
+    }
+
+    async fn change(
+        &self,
+        connection: &ConnectionId,
+        change: &Change<'_>,
+        now: Timestamp,
+    ) -> Result<Hearing, ServiceError> {
+        let mut held = self.table.stream(connection).await?;
+        let mut kept = false;
+        for _ in 0..TRIES {
+            let Some(session) = &mut held else {
+                // Nothing that comes over it will ever mean anything.
+                self.close(connection).await;
+                return Ok(Hearing {
+                    ask: None,
+                    ignored: Some(Ignored::Stranger),
+                });
+            };
+            let step = match change {
+                Change::Message(message) => session.session.step(&self.rules, message, now),
+                Change::Tick => session.session.tick(&self.rules, now),
+            };
+            if let (true, false, Change::Message(message)) = (step.keep, kept, change)
+                && let Event::Media(pcm) = message.event
+            {
+                let audio = audio::mulaw::compress(pcm);
+                self.table
+                    .keep_frame(connection, message.sequence_number, audio, now)
+                    .await?;
+                kept = true;
+            }
+            if step.write
+                && let Err(newer) = self.table.write_stream(connection, session).await?
+            {
+                held = newer;
+                continue;
+            }
+            return self.obey(connection, session, step, now).await;
+        }
+        Err(TableError::Unavailable { source: None }.into())
+    }
+
+    async fn obey(
+        &self,
+        connection: &ConnectionId,
+        held: &HeldSession,
+        step: Step,
+        now: Timestamp,
+    ) -> Result<Hearing, ServiceError> {
+        if step.clear
+            && let Some(stream_sid) = held.session.stream_sid()
+            && let Err(error) = self.sockets.post(connection, outgoing::clear(stream_sid)).await
+        {
+            tracing::warn!(connection.id = %connection, "the caller hears the old answer to its end: {error}");
+        }
+        if step.hang_up {
+            self.close(connection).await;
+        }
+        if let Some(ending) = &step.ended
+            && let Some(context) = self.table.stream_context(connection).await?
+        {
+            let counts = counts(&held.session, context.ignored);
+            let _ = self
+                .sessions
+                .ended(&context.voice_session, ending, counts, now)
+                .await?;
+        }
+        Ok(Hearing {
+            ask: step.ask.map(|ask| Question {
+                connection_id: connection.clone(),
+                turn: ask.turn,
+            }),
+            ignored: step.dropped.map(Ignored::Dropped),
+        })
+    }
+
+    /// Closes a socket, if that can be done; the next message of it closes it again.
+    async fn close(&self, connection: &ConnectionId) {
+        if let Err(error) = self.sockets.close(connection).await {
+            tracing::warn!(connection.id = %connection, "the socket stays open for now: {error}");
+        }
+    }
+}
+
+/// What `start` says of the call; what let the socket in stays out of it.
+fn call(start: &Start<'_>) -> StreamCall {
+    let text = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().map(str::to_owned);
+    let told = |name: &str| !matches!(name, "token" | "sample-rate" | "call_id");
+    let custom_parameters: BTreeMap<_, _> = start
+        .custom_parameters
+        .iter()
+        .filter(|(name, _)| told(name))
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect();
+    StreamCall {
+        call_sid: start.call_sid.as_deref().and_then(|sid| sid.parse().ok()),
+        from: text(&start.from),
+        to: text(&start.to),
+        custom_parameters,
+    }
+}
