@@ -1,6 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 pub mod connect;
+pub mod ends;
+pub mod handshakes;
+pub mod messages;
+pub mod turns;
 
 /// 128 bits from the operating system, for ids.
 ///

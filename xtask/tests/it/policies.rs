@@ -15,7 +15,9 @@ fn statements() -> Vec<(String, Value)> {
                 "{id}: write the statement out instead of naming the policy {policy}"
             );
             for statement in list(&policy["Statement"]) {
-                found.push((id.to_owned(), statement.clone()));
+                // A statement may be there under a condition, or not at all.
+                let conditional = statement["Fn::If"].get(1);
+                found.push((id.to_owned(), conditional.unwrap_or(statement).clone()));
             }
         }
     }
@@ -48,6 +50,8 @@ fn every_action_is_of_the_service_of_its_resource() {
                 "events" => "EventBus",
                 "s3" => "Bucket",
                 "execute-api" => "WsApi",
+                "lambda" => "Function",
+                "lex" => "VoicebotLexAliasArns",
                 other => panic!("{id}: {other} is new, say here what it may be allowed on"),
             };
             for text in resources.iter().map(|resource| resource.to_string()) {
@@ -77,6 +81,11 @@ fn a_function_that_gets_an_address_may_use_it_and_the_reverse() {
         ("EXPORTS_QUEUE_URL", "sqs:SendMessage", "ExportsQueue"),
         ("EXPORTS_BUCKET", "s3:", "ExportsBucket"),
         ("VOICEBOT_SOCKETS_URL", "execute-api:ManageConnections", "WsApi"),
+        (
+            "VOICEBOT_TURN_FUNCTION",
+            "lambda:InvokeFunction",
+            "VoicebotTurnFunction",
+        ),
     ];
     let statements = statements();
     for (id, properties) in template.of_type("AWS::Serverless::Function") {

@@ -97,6 +97,9 @@ fn routes() -> BTreeMap<String, (String, String)> {
     let template = template();
     let mut found = BTreeMap::new();
     for (id, route) in template.of_type("AWS::ApiGatewayV2::Route") {
+        if target(&route["ApiId"]) != Some("HttpApi") {
+            continue;
+        }
         let key = route["RouteKey"].as_str().unwrap();
         let integration = route["Target"]["Fn::Sub"].as_str().unwrap();
         let integration = integration
@@ -110,6 +113,46 @@ fn routes() -> BTreeMap<String, (String, String)> {
         assert!(before.is_none(), "{key} is there twice");
     }
     found
+}
+
+#[test]
+fn a_sockets_handshake_its_messages_and_its_end_lead_to_a_function_each_that_api_gateway_may_call() {
+    let template = template();
+    let resources = &template.json()["Resources"];
+    let mut found = BTreeMap::new();
+    for (_, route) in template.of_type("AWS::ApiGatewayV2::Route") {
+        if target(&route["ApiId"]) != Some("WsApi") {
+            continue;
+        }
+        let integration = route["Target"]["Fn::Sub"].as_str().unwrap();
+        let integration = integration
+            .trim_start_matches("integrations/${")
+            .trim_end_matches('}');
+        let uri = &resources[integration]["Properties"]["IntegrationUri"]["Fn::Sub"];
+        let function = uri.as_str().unwrap().split_once("functions/${").unwrap().1;
+        let function = function.split_once(".Arn}/invocations").unwrap().0;
+        let key = route["RouteKey"].as_str().unwrap();
+        let permitted = template
+            .of_type("AWS::Lambda::Permission")
+            .any(|(_, permission)| {
+                let source = permission["SourceArn"]["Fn::Sub"].as_str().unwrap_or_default();
+                target(&permission["FunctionName"]) == Some(function)
+                    && source.ends_with(&format!(":${{WsApi}}/*/{key}"))
+            });
+        assert!(permitted, "API Gateway may not call {function} for {key}");
+        found.insert(key.to_owned(), function.to_owned());
+    }
+    let expected = [
+        ("$connect", "WsConnectFunction"),
+        ("$default", "WsMessageFunction"),
+        ("$disconnect", "WsDisconnectFunction"),
+    ];
+    assert_eq!(
+        found,
+        expected
+            .map(|(key, function)| (key.to_owned(), function.to_owned()))
+            .into()
+    );
 }
 
 #[test]
@@ -131,6 +174,7 @@ fn the_api_may_call_every_function_it_leads_to() {
     let may: BTreeSet<_> = template
         .of_type("AWS::Lambda::Permission")
         .filter(|(_, permission)| permission["Principal"] == "apigateway.amazonaws.com")
+        .filter(|(_, permission)| !permission["SourceArn"].to_string().contains("${WsApi}"))
         .filter_map(|(_, permission)| target(&permission["FunctionName"]))
         .collect();
     let must: BTreeSet<_> = routes().into_values().map(|(function, _)| function).collect();

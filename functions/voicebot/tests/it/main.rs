@@ -4,6 +4,9 @@
 mod asking;
 mod bad_input;
 mod events;
+mod gateway;
 mod given;
 mod logs;
 mod simulated;
+mod strangers;
+mod talks;

@@ -1,0 +1,57 @@
+//! The door of `ws-disconnect`: a socket is closed.
+
+use domain::voicebot::Rules;
+use jiff::Timestamp;
+use lambda_kit::{
+    Error,
+    config::{LocaleConfig, TableConfig},
+    init::Boot,
+    metrics::{Metric, Metrics},
+    websocket::{Reply, SocketEvent},
+};
+use services::{streams::Doorman, voicebot::sessions::Sessions};
+
+/// The doorman who sees sockets off.
+pub struct EndDoor {
+    doorman: Doorman,
+    sessions: Sessions,
+    metrics: Metrics,
+}
+
+impl EndDoor {
+    /// The function's door, its clients built.
+    ///
+    /// # Errors
+    /// [`Error`] for a setting that is missing or cannot be used.
+    pub fn open(boot: &Boot) -> Result<Self, Error> {
+        let settings = boot.settings();
+        let table = services::connect(boot.aws(), &TableConfig::from_env(settings)?.name);
+        let country = LocaleConfig::from_env(settings)?.country;
+        Ok(Self::new(
+            Doorman::new(table.clone()),
+            Sessions::new(table, country),
+            Metrics::from_env(settings),
+        ))
+    }
+
+    /// A door in front of these.
+    pub fn new(doorman: Doorman, sessions: Sessions, metrics: Metrics) -> Self {
+        Self {
+            doorman,
+            sessions,
+            metrics,
+        }
+    }
+
+    /// Takes in that a socket is closed. Nobody waits for the answer.
+    pub async fn receive(&self, event: &SocketEvent, now: Timestamp) -> Reply {
+        let connection = event.connection();
+        let rules = Rules::default();
+        let leaving = self.doorman.see_off(connection, &self.sessions, &rules, now);
+        if let Err(error) = Box::pin(leaving).await {
+            tracing::error!(connection.id = %connection, "the end of a call is lost: {error}");
+            self.metrics.put(now, &[(Metric::VoicebotMessagesLost, 1.0)]);
+        }
+        Reply::OK
+    }
+}

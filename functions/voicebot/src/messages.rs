@@ -1,0 +1,88 @@
+//! The door of `ws-message`: what comes over a socket.
+
+use domain::{ids::ConnectionId, voicebot::Rules};
+use jiff::Timestamp;
+use lambda_kit::{
+    Error,
+    config::{LocaleConfig, TableConfig, VoicebotSocketsConfig, VoicebotTurnConfig},
+    init::{Boot, Invoker},
+    metrics::{Metric, Metrics},
+    websocket::{Reply, SocketEvent},
+};
+use services::{
+    ServiceError,
+    streams::{Ear, Hearing, Question, Sockets},
+    voicebot::sessions::Sessions,
+};
+
+/// The function's ear, and what it has asked.
+pub struct MessageDoor {
+    ear: Ear,
+    turns: Invoker,
+    metrics: Metrics,
+}
+
+impl MessageDoor {
+    /// The function's door, its clients built.
+    ///
+    /// # Errors
+    /// [`Error`] for a setting that is missing or cannot be used.
+    pub fn open(boot: &Boot) -> Result<Self, Error> {
+        let settings = boot.settings();
+        let table = services::connect(boot.aws(), &TableConfig::from_env(settings)?.name);
+        let stage_url = VoicebotSocketsConfig::from_env(settings)?.stage_url;
+        let sockets = Sockets::connect(boot.aws(), stage_url.as_str());
+        let country = LocaleConfig::from_env(settings)?.country;
+        let sessions = Sessions::new(table.clone(), country);
+        let ear = Ear::new(table, sockets, sessions, Rules::default());
+        let turns = boot.invoker(&VoicebotTurnConfig::from_env(settings)?.function_name)?;
+        Ok(Self::new(ear, turns, Metrics::from_env(settings)))
+    }
+
+    /// A door that hands over to this ear.
+    pub fn new(ear: Ear, turns: Invoker, metrics: Metrics) -> Self {
+        Self { ear, turns, metrics }
+    }
+
+    /// Takes a message in. It is always answered as taken: API Gateway would tell Exotel of anything else in a message
+    /// of its own, which no call is better for.
+    pub async fn hear(&self, event: &SocketEvent, now: Timestamp) -> Reply {
+        // Boxed: the state of several SDK requests is large, and deep for the compiler.
+        let heard = Box::pin(self.ear.hear(event.connection(), event.text(), now)).await;
+        self.follow(event.connection(), heard, now).await
+    }
+
+    async fn follow(
+        &self,
+        connection: &ConnectionId,
+        heard: Result<Hearing, ServiceError>,
+        now: Timestamp,
+    ) -> Reply {
+        match heard {
+            Ok(Hearing { ask, ignored }) => {
+                if let Some(ignored) = ignored {
+                    tracing::debug!(connection.id = %connection, "a message was ignored: {ignored}");
+                }
+                if let Some(question) = ask {
+                    Box::pin(self.ask(&question)).await;
+                }
+            }
+            Err(error) => {
+                tracing::error!(connection.id = %connection, "a message is lost: {error}");
+                self.metrics.put(now, &[(Metric::VoicebotMessagesLost, 1.0)]);
+            }
+        }
+        Reply::OK
+    }
+
+    /// Has the bot asked. When that fails, the session has it asked again after ten seconds.
+    async fn ask(&self, question: &Question) {
+        if let Err(error) = self.turns.invoke(question).await {
+            tracing::error!(
+                connection.id = %question.connection_id,
+                turn = question.turn,
+                "the bot is asked later: {error}"
+            );
+        }
+    }
+}

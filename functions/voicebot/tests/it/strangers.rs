@@ -1,0 +1,220 @@
+//! Who comes in and who does not, and what a socket may say without hurting anybody.
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use domain::{
+    ids::VoiceSessionId,
+    voicebot::{Ending, Rate},
+};
+use futures_util::{SinkExt, StreamExt};
+use jiff::{SignedDuration, Timestamp};
+use lambda_kit::capability::{SigningKeys, StreamToken};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{Error, Message, client::IntoClientRequest},
+};
+
+use crate::gateway::{Gateway, SIGNING_KEY, WS_TOKEN};
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// A socket, or the status of its refusal.
+async fn dial(url: &str, authorization: Option<&str>) -> Result<Socket, u16> {
+    let mut request = url.into_client_request().unwrap();
+    if let Some(value) = authorization {
+        request
+            .headers_mut()
+            .insert("authorization", value.parse().unwrap());
+    }
+    let host = request.uri().authority().unwrap().as_str();
+    let stream = TcpStream::connect(host).await.unwrap();
+    match client_async(request, stream).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(response)) => Err(response.status().as_u16()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn send(socket: &mut Socket, message: Value) {
+    // It may have been closed.
+    let _ = socket.send(Message::text(message.to_string())).await;
+}
+
+fn start(stream: &str, rate: &str) -> Value {
+    json!({"event": "start", "sequence_number": "1", "stream_sid": stream, "start": {"stream_sid": stream,
+        "call_sid": "90d3b6f2e8174a5cbb41f7e06c83193v", "account_sid": "acme1", "from": "09811100002",
+        "to": "08045550100", "custom_parameters": {}, "media_format": {"encoding": "base64", "sample_rate": rate,
+        "bit_rate": "128kbps"}}})
+}
+
+fn media(stream: &str, number: Value, bytes: usize) -> Value {
+    json!({"event": "media", "sequence_number": number, "stream_sid": stream,
+        "media": {"chunk": "1", "timestamp": "100", "payload": STANDARD.encode(vec![0; bytes])}})
+}
+
+/// Whether the socket is closed by the other side within a while.
+async fn is_closed(socket: &mut Socket) -> bool {
+    let closing = async {
+        loop {
+            match socket.next().await {
+                None | Some(Err(_) | Ok(Message::Close(_))) => return,
+                Some(Ok(_)) => {}
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3), closing)
+        .await
+        .is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_without_valid_auth_is_refused_at_the_handshake() {
+    let gateway = Gateway::start().await;
+    let (id, url) = gateway.offer("echo", Rate::Hz8000).await;
+    let (other, _) = gateway.offer("echo", Rate::Hz8000).await;
+    let keys = SigningKeys::new(&SecretString::from(SIGNING_KEY), None);
+    let bare = gateway.url.as_str();
+    let token = url.split("token=").nth(1).unwrap().split('&').next().unwrap();
+    let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+    let hour_ago = Timestamp::now() - SignedDuration::from_hours(1);
+    let expired = StreamToken::new(id.clone(), hour_ago).seal(&keys);
+    let unknown = VoiceSessionId::new(Timestamp::now(), 9);
+    let of_unknown = StreamToken::new(unknown.clone(), Timestamp::now()).seal(&keys);
+    for (url, authorization, status) in [
+        (bare.to_owned(), None, 401),
+        (format!("{bare}?call_id={id}"), None, 401),
+        (format!("{bare}?token={token}"), None, 401),
+        (format!("{bare}?call_id={id}&token={token}x"), None, 401),
+        (format!("{bare}?call_id={other}&token={token}"), None, 401),
+        (format!("{bare}?call_id={id}&token={expired}"), None, 403),
+        (format!("{bare}?call_id={unknown}&token={of_unknown}"), None, 403),
+        (bare.to_owned(), Some(basic("exotel:wrong")), 401),
+        (bare.to_owned(), Some("Bearer wrong".to_owned()), 401),
+        (bare.to_owned(), Some(format!("Digest {WS_TOKEN}")), 401),
+        // It may come in, but there is no such bot.
+        (
+            format!("{bare}?bot_id=nobody"),
+            Some(basic(&format!("exotel:{WS_TOKEN}"))),
+            403,
+        ),
+        // A wrong token is not made good by something else.
+        (
+            format!("{bare}?call_id={id}&token=1.2.3"),
+            Some(format!("Bearer {WS_TOKEN}")),
+            401,
+        ),
+    ] {
+        let refused = dial(&url, authorization.as_deref()).await.err();
+        assert_eq!(refused, Some(status), "{url} {authorization:?}");
+    }
+    for authorization in [basic(&format!("exotel:{WS_TOKEN}")), format!("Bearer {WS_TOKEN}")] {
+        assert!(dial(bare, Some(&authorization)).await.is_ok());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_good_again_until_start_and_then_used_up() {
+    let gateway = Gateway::start().await;
+    let (id, url) = gateway.offer("echo", Rate::Hz8000).await;
+    let mut first = dial(&url, None).await.unwrap();
+    let mut second = dial(&url, None).await.unwrap();
+    // The first is not the one any more.
+    send(&mut first, start("4e1c9a70d25b4f83a6c0e7d19b521931", "8000")).await;
+    assert!(is_closed(&mut first).await);
+    send(&mut second, start("4e1c9a70d25b4f83a6c0e7d19b521932", "8000")).await;
+    for _ in 0..100 {
+        if gateway
+            .table
+            .voice_session(&id)
+            .await
+            .unwrap()
+            .unwrap()
+            .started_at
+            .is_some()
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(dial(&url, None).await.err(), Some(403));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_is_ignored_and_counted_and_the_call_goes_on() {
+    let gateway = Gateway::start().await;
+    let (id, url) = gateway.offer("demo", Rate::Hz8000).await;
+    let sid = "4e1c9a70d25b4f83a6c0e7d19b52193w";
+    let mut socket = dial(&url, None).await.unwrap();
+    send(&mut socket, json!({"event": "connected"})).await;
+    // Before start.
+    send(&mut socket, media(sid, json!("1"), 1_600)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    send(&mut socket, start(sid, "8000")).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for nonsense in [
+        media("another0stream0another0stream0an", json!("2"), 1_600),
+        json!({"event": "media", "sequence_number": "3", "stream_sid": sid, "media": {"payload": "not base64!"}}),
+        json!({"event": "media", "sequence_number": "4", "stream_sid": sid}),
+        json!({"event": "media", "sequence_number": "99999999999999999999", "stream_sid": sid, "media": {"payload": "AAAA"}}),
+        json!({"event": "media", "sequence_number": [1], "stream_sid": sid, "media": {"payload": "AAAA"}}),
+        json!({"event": "dtmf", "sequence_number": "5", "stream_sid": sid, "dtmf": {"digit": "12"}}),
+        json!({"event": "dtmf", "sequence_number": "6", "stream_sid": sid, "dtmf": {"digit": "ü"}}),
+        json!({"event": "mark", "sequence_number": "7", "stream_sid": sid, "mark": {}}),
+        json!({"event": "mark", "sequence_number": "8", "stream_sid": sid, "mark": {"name": "never sent"}}),
+        json!({"event": "start", "sequence_number": "9", "stream_sid": sid, "start": {"media_format": {"sample_rate": "8000"}}}),
+        json!({"event": "laughter", "sequence_number": "10", "stream_sid": sid}),
+        json!(["event"]),
+        json!(null),
+    ] {
+        send(&mut socket, nonsense).await;
+    }
+    for frame in [
+        Message::text("{\"event\":"),
+        Message::text(""),
+        Message::binary(vec![0xff; 320]),
+        Message::text("x".repeat(32 * 1024)),
+    ] {
+        socket.send(frame).await.unwrap();
+    }
+    // Odd, empty and long frames, numbers as numbers: all of that is a caller's sound.
+    for (number, bytes) in [(11, 1_601), (12, 0), (13, 1), (14, 20_000)] {
+        send(&mut socket, media(sid, json!(number), bytes)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    send(
+        &mut socket,
+        json!({"event": "dtmf", "sequence_number": 15, "stream_sid": sid, "dtmf": {"digit": "9", "duration": 100}}),
+    )
+    .await;
+    for number in 16..80 {
+        send(&mut socket, media(sid, json!(number), 1_600)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(is_closed(&mut socket).await, "the menu hands the call on");
+    let session = gateway.table.voice_session(&id).await.unwrap().unwrap();
+    let ended = session.ended.unwrap();
+    assert_eq!(ended.why, Ending::Transferred("agent".to_owned()));
+    assert!((14..=24).contains(&ended.counts.ignored), "{:?}", ended.counts);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rate_that_nobody_speaks_closes_the_socket() {
+    let gateway = Gateway::start().await;
+    let (id, url) = gateway.offer("echo", Rate::Hz8000).await;
+    let mut socket = dial(&url, None).await.unwrap();
+    send(&mut socket, start("4e1c9a70d25b4f83a6c0e7d19b52193w", "44100")).await;
+    assert!(is_closed(&mut socket).await);
+    for _ in 0..100 {
+        let session = gateway.table.voice_session(&id).await.unwrap().unwrap();
+        if let Some(ended) = session.ended {
+            assert_eq!(ended.why, Ending::Closed);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the session does not end");
+}
