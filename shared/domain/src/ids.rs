@@ -157,6 +157,10 @@ sortable_id!(
     /// A call with a bot, from the moment it was offered to one: `vs_01j…`.
     VoiceSessionId, "vs_", "voice session id", "vs_ and 26 lower-case ULID characters"
 );
+sortable_id!(
+    /// A number of the team's at Exotel: `did_01j…`.
+    DidId, "did_", "DID id", "did_ and 26 lower-case ULID characters"
+);
 given_id!(
     /// API Gateway's id of an open WebSocket (`connectionId`): `L0SM9cOFvHcCIhw=`.
     ConnectionId, "connection id", "1 to 128 visible ASCII characters without # and /", connection_id

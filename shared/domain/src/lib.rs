@@ -10,6 +10,7 @@ pub mod health;
 pub mod history;
 pub mod idempotency;
 pub mod ids;
+pub mod integration;
 pub mod outbound_limit;
 pub mod phone;
 pub mod reconcile;

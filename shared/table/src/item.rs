@@ -49,6 +49,8 @@ pub(crate) enum Entity {
     StreamContext,
     StreamFrame,
     SocketOwner,
+    Did,
+    DidOfNumber,
 }
 
 impl Entity {
@@ -90,6 +92,8 @@ impl Entity {
             Entity::StreamContext => "stream_context",
             Entity::StreamFrame => "stream_frame",
             Entity::SocketOwner => "socket_owner",
+            Entity::Did => "did",
+            Entity::DidOfNumber => "did_of_number",
         }
     }
 }

@@ -4,8 +4,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
     figures::Bucket,
     ids::{
-        AlertId, AlertSubject, CallId, CallLocator, CallSid, ConnectionId, LeadId, RuleId, SmsId, SmsLocator,
-        UserId, VoiceSessionId,
+        AlertId, AlertSubject, CallId, CallLocator, CallSid, ConnectionId, DidId, LeadId, RuleId, SmsId,
+        SmsLocator, UserId, VoiceSessionId,
     },
     phone::PhoneNumber,
 };
@@ -481,4 +481,19 @@ pub(crate) fn frame_number(sk: &str) -> Option<u64> {
 /// Whose socket a voice session is.
 pub(crate) fn socket_owner(session: &VoiceSessionId) -> Primary {
     Primary::new(voice_partition(session), "SOCKET")
+}
+
+/// Partition of the team's numbers at Exotel.
+pub(crate) const DIDS: &str = "DIDS";
+/// Sort keys of the numbers by id begin with it.
+pub(crate) const DID: &str = "DID#";
+
+/// A number of the team's, by its id.
+pub(crate) fn did(id: &DidId) -> Primary {
+    Primary::new(DIDS, format!("{DID}{id}"))
+}
+
+/// A number of the team's, by the number.
+pub(crate) fn did_of_number(number: &PhoneNumber) -> Primary {
+    Primary::new(format!("DID#{number}"), "NUMBER")
 }

@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod call_records;
 pub mod calls;
+pub mod dids;
 pub mod directory;
 pub mod events;
 pub mod figures;

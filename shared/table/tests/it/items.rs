@@ -69,6 +69,7 @@ async fn every_kind_of_item_looks_like_this() {
         .await
         .unwrap();
     table.put_health_check(&crate::health::push(3_000)).await.unwrap();
+    table.add_did(&crate::dids::did(1)).await.unwrap();
 
     let session = crate::voice_sessions::offered(5);
     table.offer_voice_session(&session).await.unwrap();

@@ -7,6 +7,7 @@ mod call_records;
 mod calls;
 mod conflicts;
 mod contract;
+mod dids;
 mod directory;
 mod events;
 mod figures;
