@@ -65,37 +65,7 @@ impl ExotelConfig {
     /// # Errors
     /// [`Error::Invalid`] for a host, region or SMS type that cannot be used.
     pub fn from_env(settings: &Settings) -> Result<Option<Self>, Error> {
-        let region = match settings
-            .get("EXOTEL_REGION")
-            .map(|region| region.to_ascii_lowercase())
-            .as_deref()
-        {
-            None => None,
-            Some("sg") => Some(Cluster::Singapore),
-            Some("in") => Some(Cluster::Mumbai),
-            Some(_) => return Err(invalid("EXOTEL_REGION", "it must be sg or in")),
-        };
-        let (base_url, cluster) = match settings.get("EXOTEL_SUBDOMAIN") {
-            Some(host) => {
-                let base_url = exotel_origin(&host)?;
-                let named = [Cluster::Singapore, Cluster::Mumbai]
-                    .into_iter()
-                    .find(|cluster| base_url.as_str() == format!("https://{}", cluster.api_host()));
-                if let (Some(named), Some(region)) = (named, region)
-                    && named != region
-                {
-                    return Err(invalid(
-                        "EXOTEL_REGION",
-                        "it names another cluster than EXOTEL_SUBDOMAIN",
-                    ));
-                }
-                (base_url, named.or(region).unwrap_or(Cluster::Singapore))
-            }
-            None => {
-                let cluster = region.unwrap_or(Cluster::Singapore);
-                (exotel_origin(cluster.api_host())?, cluster)
-            }
-        };
+        let (base_url, cluster) = exotel_host(settings)?;
         let sms_type: String = settings.parse("EXOTEL_SMS_TYPE", "")?;
         if !["transactional", "transactional_opt_in", "promotional"].contains(&sms_type.as_str()) {
             let reason = "it must be transactional, transactional_opt_in or promotional";
@@ -126,6 +96,110 @@ impl ExotelConfig {
             dlt_entity_id: settings.get("EXOTEL_DLT_ENTITY_ID"),
             dlt_template_id: settings.get("EXOTEL_DLT_TEMPLATE_ID"),
         }))
+    }
+}
+
+/// The origin of Exotel's API, and the cluster that it belongs to.
+fn exotel_host(settings: &Settings) -> Result<(Origin, Cluster), Error> {
+    let region = match settings
+        .get("EXOTEL_REGION")
+        .map(|region| region.to_ascii_lowercase())
+        .as_deref()
+    {
+        None => None,
+        Some("sg") => Some(Cluster::Singapore),
+        Some("in") => Some(Cluster::Mumbai),
+        Some(_) => return Err(invalid("EXOTEL_REGION", "it must be sg or in")),
+    };
+    Ok(match settings.get("EXOTEL_SUBDOMAIN") {
+        Some(host) => {
+            let base_url = exotel_origin(&host)?;
+            let named = [Cluster::Singapore, Cluster::Mumbai]
+                .into_iter()
+                .find(|cluster| base_url.as_str() == format!("https://{}", cluster.api_host()));
+            if let (Some(named), Some(region)) = (named, region)
+                && named != region
+            {
+                return Err(invalid(
+                    "EXOTEL_REGION",
+                    "it names another cluster than EXOTEL_SUBDOMAIN",
+                ));
+            }
+            (base_url, named.or(region).unwrap_or(Cluster::Singapore))
+        }
+        None => {
+            let cluster = region.unwrap_or(Cluster::Singapore);
+            (exotel_origin(cluster.api_host())?, cluster)
+        }
+    })
+}
+
+/// The account's credentials as far as they are there, for whoever shows and changes them.
+#[derive(Debug, Clone)]
+pub struct ExotelCredentials {
+    /// Read from `EXOTEL_SID`.
+    pub account_sid: Option<String>,
+    /// Read from `EXOTEL_API_KEY`.
+    pub api_key: Option<SecretString>,
+    /// Read from `EXOTEL_API_TOKEN` or `EXOTEL_API_SECRET`.
+    pub api_token: Option<SecretString>,
+    /// As [`ExotelConfig::base_url`].
+    pub base_url: Origin,
+    /// Those of `EXOTEL_SID`, `EXOTEL_API_KEY`, `EXOTEL_API_TOKEN` and `EXOTEL_SUBDOMAIN` that the environment sets: the
+    /// secret's values do not matter for them.
+    pub pinned: Vec<&'static str>,
+}
+
+impl ExotelCredentials {
+    /// # Errors
+    /// [`Error::Invalid`] for a host or region that cannot be used.
+    pub fn from_env(settings: &Settings) -> Result<Self, Error> {
+        let names = [
+            "EXOTEL_SID",
+            "EXOTEL_API_KEY",
+            "EXOTEL_API_TOKEN",
+            "EXOTEL_SUBDOMAIN",
+        ];
+        Ok(Self {
+            account_sid: settings.get("EXOTEL_SID"),
+            api_key: settings.secret("EXOTEL_API_KEY"),
+            api_token: settings.secret("EXOTEL_API_TOKEN"),
+            base_url: exotel_host(settings)?.0,
+            pinned: names
+                .into_iter()
+                .filter(|name| settings.is_pinned(name))
+                .collect(),
+        })
+    }
+
+    /// Whether account SID, key and token are all there.
+    pub fn are_complete(&self) -> bool {
+        self.account_sid.is_some() && self.api_key.is_some() && self.api_token.is_some()
+    }
+}
+
+/// The origin of Exotel's API that somebody gives: a host of Exotel's, with or without `https://`; http and other hosts on
+/// loopback only, for the simulator. Whoever else gets a request gets the credentials with it.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn exotel_base_url(text: &str) -> Result<Origin, &'static str> {
+    let text = text.trim();
+    let origin: Origin = if text.contains("://") {
+        text.parse()?
+    } else {
+        format!("https://{text}").parse()?
+    };
+    let url = Url::parse(origin.as_str()).map_err(|_| "it must be a URL such as https://api.exotel.com")?;
+    let of_exotel = url.domain().is_some_and(|host| {
+        [".exotel.com", ".exotel.in"]
+            .iter()
+            .any(|domain| host.ends_with(domain))
+    });
+    if is_loopback(&url) || (of_exotel && url.port().is_none()) {
+        Ok(origin)
+    } else {
+        Err("it must be a host of Exotel's: https://api.exotel.com or https://api.in.exotel.com")
     }
 }
 
@@ -914,6 +988,45 @@ mod tests {
     }
 
     #[test]
+    fn credentials_are_shown_as_far_as_they_are_there() {
+        let some = settings(&[
+            ("EXOTEL_SID", "acme1"),
+            ("EXOTEL_API_SECRET", "token"),
+            ("EXOTEL_REGION", "in"),
+        ]);
+        let some = ExotelCredentials::from_env(&some).unwrap();
+        assert!(!some.are_complete());
+        assert_eq!(some.base_url.as_str(), "https://api.in.exotel.com");
+        assert_eq!(some.pinned, ["EXOTEL_SID", "EXOTEL_API_TOKEN"]);
+        let all = ExotelCredentials::from_env(&account_and(&[])).unwrap();
+        assert!(all.are_complete() && !format!("{all:?}").contains("\"token\""));
+    }
+
+    #[test]
+    fn credentials_go_to_exotel_alone() {
+        for (text, origin) in [
+            ("api.in.exotel.com", "https://api.in.exotel.com"),
+            (" https://api.exotel.com/ ", "https://api.exotel.com"),
+            ("http://127.0.0.1:9090", "http://127.0.0.1:9090"),
+        ] {
+            assert_eq!(exotel_base_url(text).unwrap().as_str(), origin);
+        }
+        for text in [
+            "",
+            "api.example.com",
+            "https://api.exotel.com.example.com",
+            "https://exotel.com@example.com",
+            "https://fakeexotel.com",
+            "https://api.exotel.com:8443",
+            "http://api.exotel.com",
+            "https://api.exotel.com/v1",
+            "https://10.0.0.1",
+        ] {
+            assert!(exotel_base_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn the_sender_and_from_number_fall_back_to_the_caller_id() {
         let config = ExotelConfig::from_env(&account_and(&[])).unwrap().unwrap();
         assert_eq!(
@@ -1173,6 +1286,8 @@ mod tests {
             ("EXPORTS_BUCKET", "exports"),
             ("EXPORTS_QUEUE_URL", "https://sqs.example/exports"),
             ("EVENT_BUS_NAME", "bus"),
+            ("VOICEBOT_SOCKETS_URL", "https://ws.example.com"),
+            ("VOICEBOT_TURN_FUNCTION", "turn"),
             ("VOICEBOT_WS_URL", "wss://ws.example.com"),
             ("EXOTEL_VERIFY_APP_ID", "app"),
             ("EXOTEL_CQA_API_KEY", "key"),
@@ -1207,6 +1322,7 @@ mod tests {
         HeartbeatConfig::from_env(&settings).unwrap();
         CallerIdConfig::from_env(&settings).unwrap();
         VoicebotConfig::from_env(&settings).unwrap();
+        SocketTokenConfig::from_env(&settings);
         VerifyConfig::from_env(&settings);
         CqaConfig::from_env(&settings).unwrap();
         AlertUrlConfig::from_env(&settings).unwrap();

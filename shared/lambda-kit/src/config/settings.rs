@@ -79,6 +79,13 @@ impl Settings {
             })
     }
 
+    /// Whether the environment sets the variable, by its name or its alias: then the secret's value does not matter.
+    pub fn is_pinned(&self, name: &'static str) -> bool {
+        let Variable { alias, .. } = entry(name);
+        let is_set = |name| (self.environment)(name).is_some_and(|value| !value.trim().is_empty());
+        std::iter::once(name).chain(*alias).any(is_set)
+    }
+
     /// What the environment alone says, for variables that Lambda itself sets.
     #[cfg(feature = "init")]
     pub(crate) fn environment(&self, name: &str) -> Option<String> {
@@ -199,6 +206,7 @@ mod tests {
         assert_eq!(both.get("EXOTEL_API_TOKEN").as_deref(), Some("from alias"));
         assert_eq!(both.get("EXOTEL_SID").as_deref(), Some("acme1"));
         assert_eq!(both.get("JWT_SECRET"), None);
+        assert!(both.is_pinned("EXOTEL_API_TOKEN") && !both.is_pinned("EXOTEL_SID"));
         let names = settings(&[("EXOTEL_API_TOKEN", "name"), ("EXOTEL_API_SECRET", "alias")]);
         assert_eq!(names.get("EXOTEL_API_TOKEN").as_deref(), Some("name"));
     }

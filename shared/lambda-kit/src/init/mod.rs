@@ -23,7 +23,10 @@ use self::{
     aws::AwsEnvironment,
     secret::{SecretCache, SecretsManager},
 };
-pub use self::{invoke::Invoker, secret::Live};
+pub use self::{
+    invoke::Invoker,
+    secret::{Live, SecretStore},
+};
 use crate::{Error, config::Settings};
 
 /// Any error, as the Lambda runtime takes it.
@@ -34,6 +37,7 @@ pub struct Boot {
     settings: Settings,
     aws: SdkConfig,
     secret: Option<Arc<SecretCache>>,
+    manager: Option<Arc<SecretsManager>>,
 }
 
 impl Boot {
@@ -49,13 +53,16 @@ impl Boot {
                 settings: environment,
                 aws: config,
                 secret: None,
+                manager: None,
             });
         };
-        let cache = SecretCache::fetch(Box::new(SecretsManager::new(arn, aws)?), environment, now).await?;
+        let manager = Arc::new(SecretsManager::new(arn, aws)?);
+        let cache = SecretCache::fetch(Box::new(Arc::clone(&manager)), environment, now).await?;
         Ok(Self {
             settings: cache.settings().await,
             aws: config,
             secret: Some(Arc::new(cache)),
+            manager: Some(manager),
         })
     }
 
@@ -81,6 +88,13 @@ impl Boot {
     /// [`Error::Missing`] for what Lambda should have set, [`Error::Init`] when the client is refused.
     pub fn invoker(&self, function_name: &str) -> Result<Invoker, Error> {
         Invoker::new(function_name, AwsEnvironment::read(&self.settings)?)
+    }
+
+    /// The secret, to be changed; `None` when the environment is all there is. It takes a policy that allows
+    /// `secretsmanager:PutSecretValue`.
+    pub fn secret_store(&self) -> Option<SecretStore> {
+        let (manager, cache) = (self.manager.as_ref()?, self.secret.as_ref()?);
+        Some(SecretStore::new(Arc::clone(manager), Arc::clone(cache)))
     }
 
     /// AWS settings for clients that nobody else retries for: the SDK tries up to three times.

@@ -1,4 +1,5 @@
-//! The one secret: fetched in init, kept 5 minutes, fetched again when something signed or answered says it is old.
+//! The one secret: fetched in init, kept 5 minutes, fetched again when something signed or answered says it is old; and
+//! changed, by the one function that may.
 
 use std::{
     pin::Pin,
@@ -6,7 +7,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
@@ -26,8 +27,9 @@ pub(super) trait Fetch: Send + Sync {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<SecretString, Error>> + Send + '_>>;
 }
 
-/// `GetSecretValue`, the one operation that every function needs.
+/// `GetSecretValue`, the one operation that every function needs, and `PutSecretValue` for the one that changes it.
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html>
 pub(super) struct SecretsManager {
     arn: String,
     service: Signed,
@@ -41,66 +43,153 @@ impl SecretsManager {
         })
     }
 
-    async fn attempt(&self) -> Result<SecretString, (bool, Error)> {
+    async fn attempt(&self, operation: &Operation) -> Result<Vec<u8>, (bool, Error)> {
+        let (target, body) = match operation {
+            Operation::Get => (
+                "secretsmanager.GetSecretValue",
+                serde_json::json!({ "SecretId": self.arn }),
+            ),
+            Operation::Put { text, token } => (
+                "secretsmanager.PutSecretValue",
+                serde_json::json!({
+                    "SecretId": self.arn, "SecretString": text.expose_secret(), "ClientRequestToken": token,
+                }),
+            ),
+        };
         let headers = [
             ("content-type", "application/x-amz-json-1.1"),
-            ("x-amz-target", "secretsmanager.GetSecretValue"),
+            ("x-amz-target", target),
         ];
-        let body = serde_json::json!({ "SecretId": self.arn }).to_string();
-        let (status, body) = self.service.post("/", headers, body).await.map_err(|err| {
-            let again = !matches!(err, NoAnswer::Unmade);
-            (again, Error::Secret(format!("Secrets Manager {err}")))
-        })?;
-        read_answer(status, &body).map_err(|err| (status >= 500, err))
+        let (status, body) = self
+            .service
+            .post("/", headers, body.to_string())
+            .await
+            .map_err(|err| {
+                let again = !matches!(err, NoAnswer::Unmade);
+                (again, Error::Secret(format!("Secrets Manager {err}")))
+            })?;
+        match status {
+            200 => Ok(body.to_vec()),
+            _ => Err((status >= 500, Error::Secret(refusal(status, &body)))),
+        }
+    }
+
+    /// Does the operation, twice when the first time nobody refused it.
+    async fn exchange(&self, operation: &Operation) -> Result<Vec<u8>, Error> {
+        let mut attempts = 1;
+        loop {
+            match self.attempt(operation).await {
+                Ok(body) => return Ok(body),
+                Err((true, err)) if attempts < FETCH_ATTEMPTS => {
+                    tracing::warn!("asking Secrets Manager once more: {err}");
+                    attempts += 1;
+                }
+                Err((_, err)) => return Err(err),
+            }
+        }
     }
 }
 
-/// The secret's text in an answer of `GetSecretValue`. Nothing of the body is quoted but the error's type.
-fn read_answer(status: u16, body: &[u8]) -> Result<SecretString, Error> {
+/// What Secrets Manager is asked for.
+enum Operation {
+    Get,
+    /// The whole text anew. Sent twice with the same token, it is done once.
+    Put {
+        text: SecretString,
+        token: String,
+    },
+}
+
+/// Why Secrets Manager refused, by the error's type; nothing else of the body is quoted.
+fn refusal(status: u16, body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        #[serde(rename = "__type")]
+        error: Option<String>,
+    }
+    match serde_json::from_slice(body) {
+        Ok(Refusal { error: Some(error) }) => {
+            let error = error.rsplit('#').next().unwrap_or_default();
+            format!("Secrets Manager answered {status} {error}")
+        }
+        Ok(Refusal { error: None }) => format!("Secrets Manager answered {status}"),
+        Err(_) => format!("Secrets Manager answered {status} with something else than JSON"),
+    }
+}
+
+/// The secret's text in an answer of `GetSecretValue`.
+fn text_of(body: &[u8]) -> Result<SecretString, Error> {
     #[derive(serde::Deserialize)]
     struct Answer {
         #[serde(rename = "SecretString")]
         text: Option<String>,
-        #[serde(rename = "__type")]
-        error: Option<String>,
     }
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| {
-        Error::Secret(format!(
-            "Secrets Manager answered {status} with something else than JSON"
-        ))
-    })?;
-    match answer {
-        Answer { text: Some(text), .. } if status == 200 => Ok(text.into()),
-        Answer {
-            error: Some(error), ..
-        } => {
-            let error = error.rsplit('#').next().unwrap_or_default();
-            Err(Error::Secret(format!(
-                "Secrets Manager answered {status} {error}"
-            )))
-        }
-        _ => Err(Error::Secret(format!(
-            "Secrets Manager answered {status} without a SecretString"
-        ))),
+    match serde_json::from_slice(body) {
+        Ok(Answer { text: Some(text) }) => Ok(text.into()),
+        Ok(Answer { text: None }) => Err(Error::Secret(
+            "Secrets Manager answered 200 without a SecretString".to_owned(),
+        )),
+        Err(_) => Err(Error::Secret(
+            "Secrets Manager answered 200 with something else than JSON".to_owned(),
+        )),
     }
 }
 
-impl Fetch for SecretsManager {
+impl Fetch for Arc<SecretsManager> {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<SecretString, Error>> + Send + '_>> {
-        Box::pin(async {
-            let mut attempts = 1;
-            loop {
-                match self.attempt().await {
-                    Ok(secret) => return Ok(secret),
-                    Err((true, err)) if attempts < FETCH_ATTEMPTS => {
-                        tracing::warn!("asking Secrets Manager once more: {err}");
-                        attempts += 1;
-                    }
-                    Err((_, err)) => return Err(err),
-                }
-            }
-        })
+        Box::pin(async { text_of(&self.exchange(&Operation::Get).await?) })
     }
+}
+
+/// The secret, for the function that changes it.
+pub struct SecretStore {
+    manager: Arc<SecretsManager>,
+    cache: Arc<SecretCache>,
+}
+
+impl SecretStore {
+    pub(super) fn new(manager: Arc<SecretsManager>, cache: Arc<SecretCache>) -> Self {
+        Self { manager, cache }
+    }
+
+    /// Sets these keys of the secret and leaves the others as they are, once `check` has accepted the settings that come of
+    /// it. This process reads them from then on; other functions within 5 minutes, or when Exotel refuses the old ones.
+    ///
+    /// Secrets Manager knows no condition: of two changes at the same moment the later one wins, whole. `token` is 128 random
+    /// bits.
+    ///
+    /// # Errors
+    /// What `check` says, and then nothing is changed; [`Error::Secret`] when the secret cannot be had, read or written.
+    pub async fn change(
+        &self,
+        keys: &[(&'static str, SecretString)],
+        check: impl Fn(&Settings) -> Result<(), Error>,
+        token: u128,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let held = text_of(&self.manager.exchange(&Operation::Get).await?)?;
+        let text = with_keys(&held, keys)?;
+        let settings = self.cache.environment.with_secret(&text)?;
+        check(&settings)?;
+        let put = Operation::Put {
+            text,
+            token: format!("{token:032x}"),
+        };
+        self.manager.exchange(&put).await?;
+        self.cache.replace(settings, now).await;
+        Ok(())
+    }
+}
+
+/// The secret's text with these keys set.
+fn with_keys(held: &SecretString, keys: &[(&'static str, SecretString)]) -> Result<SecretString, Error> {
+    let object = serde_json::from_str(held.expose_secret());
+    let mut object: serde_json::Map<String, serde_json::Value> =
+        object.map_err(|_| Error::Secret("it is not a JSON object".to_owned()))?;
+    for (name, value) in keys {
+        object.insert((*name).to_owned(), value.expose_secret().into());
+    }
+    Ok(serde_json::Value::Object(object).to_string().into())
 }
 
 /// The settings with the secret as it was last fetched.
@@ -137,6 +226,14 @@ impl SecretCache {
 
     pub(super) async fn settings(&self) -> Settings {
         self.state.lock().await.settings.clone()
+    }
+
+    /// Goes on with these settings, which have just been written.
+    async fn replace(&self, settings: Settings, now: Timestamp) {
+        let mut state = self.state.lock().await;
+        state.settings = settings;
+        state.version += 1;
+        state.asked_at = now;
     }
 
     /// The settings not older than `max_age`; the last good ones when the secret cannot be fetched.
@@ -202,6 +299,12 @@ impl<T> Live<T> {
     /// The value, from a secret fetched in the last 5 minutes when that can be had.
     pub async fn get(&self, now: Timestamp) -> Arc<T> {
         self.no_older_than(KEEP, now).await
+    }
+
+    /// The value as the secret is at this moment, when that can be had: for a rare question that must not be answered with
+    /// what was so five minutes ago.
+    pub async fn fresh(&self, now: Timestamp) -> Arc<T> {
+        self.no_older_than(SignedDuration::ZERO, now).await
     }
 
     /// The value after something said that ours is old (Exotel's 401, an unknown signing key): the secret is
@@ -315,23 +418,40 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_secret_is_told_by_its_type_alone() {
-        let ok = read_answer(200, br#"{"ARN":"arn","SecretString":"{}"}"#).unwrap();
+        let ok = text_of(br#"{"ARN":"arn","SecretString":"{}"}"#).unwrap();
         assert_eq!(ok.expose_secret(), "{}");
-        for (status, body, says) in [
+        let without = text_of(br#"{"SecretBinary":"aHVudGVyMg=="}"#)
+            .unwrap_err()
+            .to_string();
+        for (message, says) in [
             (
-                400,
-                &br#"{"__type":"com.amazonaws#ResourceNotFoundException","Message":"x"}"#[..],
+                refusal(
+                    400,
+                    br#"{"__type":"com.amazonaws#ResourceNotFoundException","Message":"aHVud"}"#,
+                ),
                 "400 ResourceNotFound",
             ),
-            (
-                200,
-                br#"{"SecretBinary":"aHVudGVyMg=="}"#,
-                "without a SecretString",
-            ),
-            (502, b"<html>", "502"),
+            (without, "without a SecretString"),
+            (refusal(502, b"<html>"), "502"),
         ] {
-            let message = read_answer(status, body).unwrap_err().to_string();
             assert!(message.contains(says) && !message.contains("aHVud"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_change_leaves_the_keys_that_it_does_not_name() {
+        let held = SecretString::from(r#"{"EXOTEL_SID":"old","SIGNING_KEY":"k","OF_OTHERS":7}"#);
+        let changed = with_keys(
+            &held,
+            &[("EXOTEL_SID", "new".into()), ("EXOTEL_API_KEY", "key".into())],
+        )
+        .unwrap();
+        let changed: serde_json::Value = serde_json::from_str(changed.expose_secret()).unwrap();
+        assert_eq!(
+            changed,
+            serde_json::json!({"EXOTEL_SID": "new", "EXOTEL_API_KEY": "key", "SIGNING_KEY": "k", "OF_OTHERS": 7})
+        );
+        let told = with_keys(&"hunter2".into(), &[]).unwrap_err().to_string();
+        assert!(!told.contains("hunter2"), "{told}");
     }
 }

@@ -98,3 +98,79 @@ async fn nothing_listening_is_a_clear_error() {
         "{err}"
     );
 }
+
+#[tokio::test]
+async fn a_change_is_written_once_and_read_here_at_once() {
+    let server = Server::start(&[
+        (200, &answer("first")),
+        (200, &answer("rotated by somebody else")),
+        (503, "{}"),
+        (200, r#"{"ARN":"arn"}"#),
+    ])
+    .await;
+    let now = Timestamp::now();
+    let boot = Boot::new(environment(server.url.clone()), now).await.unwrap();
+    let exotel = boot.live(ExotelConfig::from_env).unwrap();
+    let store = boot.secret_store().unwrap();
+    let keys = [("EXOTEL_SID", "acme2".into())];
+    store.change(&keys, |_| Ok(()), 7, now).await.unwrap();
+
+    let read = exotel.get(now).await;
+    let read = read.as_ref().as_ref().unwrap();
+    assert_eq!(
+        (read.account_sid.as_str(), read.api_token.expose_secret()),
+        ("acme2", "rotated by somebody else")
+    );
+    let asked = server.asked();
+    assert_eq!(asked.len(), 4);
+    // The second time it is the same request: Secrets Manager knows it by its token.
+    let sent = |n: usize| {
+        let (head, body) = asked[n].split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.contains("x-amz-target: secretsmanager.PutSecretValue"),
+            "{head}"
+        );
+        serde_json::from_str::<serde_json::Value>(body).unwrap()
+    };
+    assert_eq!(sent(2), sent(3));
+    assert_eq!(sent(2)["SecretId"], ARN);
+    assert_eq!(sent(2)["ClientRequestToken"], "00000000000000000000000000000007");
+    let written: serde_json::Value = serde_json::from_str(sent(2)["SecretString"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        written,
+        serde_json::json!({"EXOTEL_SID": "acme2", "EXOTEL_API_KEY": "key", "EXOTEL_API_TOKEN": "rotated by somebody else",
+            "EXOTEL_CALLER_ID": "08045550100"})
+    );
+}
+
+#[tokio::test]
+async fn a_change_that_the_check_or_the_service_refuses_leaves_everything_as_it_was() {
+    let refusal = r#"{"__type":"AccessDeniedException","Message":"no"}"#;
+    let server = Server::start(&[
+        (200, &answer("first")),
+        (200, &answer("first")),
+        (200, &answer("first")),
+        (400, refusal),
+    ])
+    .await;
+    let now = Timestamp::now();
+    let boot = Boot::new(environment(server.url.clone()), now).await.unwrap();
+    let exotel = boot.live(ExotelConfig::from_env).unwrap();
+    let store = boot.secret_store().unwrap();
+    let check = |settings: &Settings| ExotelConfig::from_env(settings).map(drop);
+    let unusable = [("EXOTEL_REGION", "mars".into())];
+    let err = store.change(&unusable, check, 7, now).await.unwrap_err();
+    assert!(matches!(err, Error::Invalid { .. }), "{err}");
+    assert_eq!(server.asked().len(), 2);
+
+    let keys = [("EXOTEL_API_TOKEN", "hunter2".into())];
+    let err = store.change(&keys, check, 8, now).await.unwrap_err().to_string();
+    assert!(
+        err.contains("AccessDeniedException") && !err.contains("hunter2"),
+        "{err}"
+    );
+    assert_eq!(server.asked().len(), 4);
+    let read = exotel.get(now).await;
+    let read = read.as_ref().as_ref().unwrap();
+    assert_eq!(read.api_token.expose_secret(), "first");
+}
