@@ -15,6 +15,7 @@ mod local;
 mod paths;
 mod steps;
 mod token;
+mod voice;
 mod walk;
 
 use std::process::ExitCode;

@@ -14,6 +14,7 @@ use crate::{
     local::Running,
     steps::{Step, heading},
     token::Role,
+    voice,
 };
 
 /// The demo's salesperson.
@@ -31,8 +32,8 @@ const LEADS: [(&str, &str, &str); 3] = [
     ("lead-farah", "Farah Khan", "+919811100011"),
 ];
 
-/// Loads users and leads and a day of calls, then places calls, plays a recording, sends a message, and looks at the
-/// day's figures.
+/// Loads users and leads and a day of calls, then places calls, plays a recording, sends a message, lets Meera talk with
+/// the bots, and looks at the day's figures.
 ///
 /// # Errors
 /// Whatever did not go as a person would expect, in words.
@@ -68,6 +69,9 @@ pub(crate) async fn walk(running: &Running) -> Result<()> {
         "Meera's timeline lacks the call or the message: {timeline}"
     );
     println!("✓ Meera's timeline shows {} entries, newest first", entries.len());
+
+    heading("Talking to the bots, as Meera");
+    voice::talk(&http, running, &admin, LEADS[0].2).await?;
 
     heading("Looking at the day, as an administrator");
     day::compare(&http, running, &admin, &day).await?;
@@ -290,7 +294,7 @@ async fn refused(agent: &Caller<'_>, lead: usize) -> Result<()> {
 }
 
 /// Asks again until there is something, or patience ends.
-async fn until<T>(mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<Option<T>> {
+pub(crate) async fn until<T>(mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<Option<T>> {
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
         if let Some(found) = ask().await? {
@@ -347,12 +351,12 @@ impl<'a> Caller<'a> {
     }
 }
 
-fn items(list: &Value) -> Result<&Vec<Value>> {
+pub(crate) fn items(list: &Value) -> Result<&Vec<Value>> {
     list["items"]
         .as_array()
         .with_context(|| format!("a list has no items: {list}"))
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
 }
