@@ -17,4 +17,5 @@ mod messages;
 mod monitoring;
 mod raw_events;
 mod recordings;
+mod voicebot;
 mod webhooks;
