@@ -12,10 +12,12 @@ Habits of ours on top of MiniStack's own:
 - A WebSocket handshake is refused with the status that the $connect function answered; MiniStack 1.5.33 makes it 403.
 - What a function answers to a message goes nowhere, unless its route has a route response, and a function that fails
   is told to the caller without the reason; MiniStack 1.5.33 sends both as they are.
+- Messages of a socket are handled side by side; MiniStack 1.5.33 lets each wait for the function of the one before.
 - $disconnect hears of the caller's close code; MiniStack 1.5.33 says 1006 whatever it was.
 - What functions print goes to the file FUNCTIONS_LOG as well, a line each behind the log group's name.
 """
 
+import asyncio
 import contextvars
 import json
 import os
@@ -89,16 +91,30 @@ refuse_handshake = contextvars.ContextVar("refuse_handshake")
 
 async def invoke_like_api_gateway(api_id, account_id, region, route, stage, connection_id, event_type, request_id,
                                   *args, **kwargs):
-    answer = await invoke_ws_lambda(api_id, account_id, region, route, stage, connection_id, event_type, request_id,
-                                    *args, **kwargs)
+    invocation = invoke_ws_lambda(api_id, account_id, region, route, stage, connection_id, event_type, request_id,
+                                  *args, **kwargs)
+    if event_type == "MESSAGE" and not route.get("routeResponseSelectionExpression"):
+        # Messages do not wait for each other.
+        under_way.add(task := asyncio.create_task(tell_of_failure(invocation, connection_id, request_id)))
+        task.add_done_callback(under_way.discard)
+        return None
+    answer = await invocation
     status = int((answer or {}).get("statusCode", 200))
-    ids = {"connectionId": connection_id, "requestId": request_id}
     if event_type == "CONNECT" and not 200 <= status < 300:
         refuse_handshake.set((status, connection_id, request_id))
-    if event_type != "MESSAGE" or route.get("routeResponseSelectionExpression"):
-        return answer
+    return answer
+
+
+under_way = set()
+
+
+async def tell_of_failure(invocation, connection_id, request_id):
+    answer = await invocation
+    connection = apigateway._ws_connections.get(connection_id)
     # A failed function is 502 or 500 here; ours answer neither themselves.
-    return {"body": json.dumps({"message": "Internal server error", **ids})} if status >= 500 else None
+    if connection and int((answer or {}).get("statusCode", 200)) >= 500:
+        ids = {"connectionId": connection_id, "requestId": request_id}
+        await connection["outbox"].put(json.dumps({"message": "Internal server error", **ids}))
 
 
 async def handle_like_api_gateway(scope, receive, send, *args, **kwargs):
