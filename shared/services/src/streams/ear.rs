@@ -195,18 +195,34 @@ impl Ear {
                 Change::Message(message) => session.session.step(&self.rules, message, now),
                 Change::Tick => session.session.tick(&self.rules, now),
             };
-            if let (true, false, Change::Message(message)) = (step.keep, kept, change)
-                && let Event::Media(pcm) = message.event
-            {
-                let audio = audio::mulaw::compress(pcm);
-                self.table
-                    .keep_frame(connection, message.sequence_number, audio, now)
-                    .await?;
-                kept = true;
-            }
-            if step.write
-                && let Err(newer) = self.table.write_stream(connection, session).await?
-            {
+            let keeps = step.keep && !kept;
+            let keeping = async move {
+                match change {
+                    Change::Message(Message {
+                        event: Event::Media(pcm),
+                        sequence_number,
+                        ..
+                    }) if keeps => {
+                        let audio = audio::mulaw::compress(pcm);
+                        self.table
+                            .keep_frame(connection, *sequence_number, audio, now)
+                            .await
+                    }
+                    _ => Ok(()),
+                }
+            };
+            let written = if step.ask.is_some() {
+                // Whoever answers reads the frames at once.
+                keeping.await?;
+                self.table.write_stream(connection, session).await?
+            } else if step.write {
+                let (written, ()) = tokio::try_join!(self.table.write_stream(connection, session), keeping)?;
+                written
+            } else {
+                Ok(())
+            };
+            kept |= step.keep;
+            if let Err(newer) = written {
                 held = newer;
                 continue;
             }
