@@ -4,6 +4,11 @@
 mod cold_start;
 mod dynamo_stub;
 mod figures;
+mod frame_path;
+#[path = "../../functions/voicebot/tests/it/gateway.rs"]
+#[allow(clippy::unwrap_used, reason = "a stand-in that cannot go on should stop")]
+mod gateway;
+mod media;
 mod poll_calls;
 mod programs;
 #[path = "../../functions/workers/tests/it/s3.rs"]
@@ -25,6 +30,19 @@ enum Bench {
         #[arg(long, default_value_t = 300)]
         warm: usize,
     },
+    /// A caller's frame from API Gateway's envelope to the session's decision, against a bare base64 decode and Node.js.
+    FramePath {
+        /// Processes of each program; the best is reported.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        /// Passes over a thousand frames per process; the best is reported.
+        #[arg(long, default_value_t = 200)]
+        passes: u32,
+    },
+    /// A minute of a call with a bot, at each rate and in real time: units of the table and messages of API Gateway.
+    MediaMinute,
+    /// How soon `clear` is posted after a caller has interrupted, with a table that takes ten milliseconds.
+    Interruptions,
     /// Memory, units and CPU of poll-calls over this many calls: at first, and again when nothing has changed.
     PollCalls {
         /// Calls of the account.
@@ -51,6 +69,9 @@ enum Bench {
 async fn main() -> anyhow::Result<()> {
     match Bench::parse() {
         Bench::ColdStart { runs, warm } => cold_start::run(runs, warm).await,
+        Bench::FramePath { runs, passes } => frame_path::run(runs, passes),
+        Bench::MediaMinute => media::minute().await,
+        Bench::Interruptions => media::interruptions().await,
         Bench::PollCalls { calls } => poll_calls::run(calls).await,
         Bench::Rollup => figures::roll_up().await,
         Bench::History { calls } => figures::history(calls).await,

@@ -1,0 +1,92 @@
+//! The way of a caller's frame, from API Gateway's envelope to what the session decides: against a bare base64 decode of
+//! the same frame, and the Node.js peer.
+
+use std::{
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use crate::programs;
+
+/// Nanoseconds per frame.
+#[derive(Debug, Deserialize)]
+struct Ours {
+    bare: f64,
+    path: f64,
+    with_session: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Peers {
+    path: f64,
+}
+
+/// Runs both programs in turn, and prints the best of each.
+///
+/// # Errors
+/// When a program cannot be built or started, or does not hear the speech.
+pub(crate) fn run(runs: usize, passes: u32) -> Result<()> {
+    let binary = programs::release_binary("frame-path", "frame-path")?;
+    let peer = programs::node_peer();
+    if let Err(missing) = &peer {
+        eprintln!("The Node.js peer is left out: {missing}");
+    }
+    println!(
+        "| rate | frames/s and core | with the session's text | bare SIMD decode takes | Node.js peer |"
+    );
+    println!("| -: | -: | -: | -: | -: |");
+    for rate in [8_000, 16_000, 24_000] {
+        let envelopes = output(
+            Command::new(&binary).args([&rate.to_string(), "--envelopes"]),
+            None,
+        )?;
+        let (mut ours, mut peers) = (Vec::new(), Vec::new());
+        for _ in 0..runs {
+            let arguments = [rate.to_string(), passes.to_string()];
+            let text = output(Command::new(&binary).args(arguments), None)?;
+            ours.push(serde_json::from_slice::<Ours>(&text)?);
+            if let Ok(folder) = &peer {
+                let frames = folder.join("frames.mjs");
+                let text = output(
+                    Command::new("node").arg(frames).arg(passes.to_string()),
+                    Some(&envelopes),
+                )?;
+                peers.push(serde_json::from_slice::<Peers>(&text)?.path);
+            }
+        }
+        let best = |figure: fn(&Ours) -> f64| ours.iter().map(figure).fold(f64::INFINITY, f64::min);
+        let (bare, path) = (best(|ours| ours.bare), best(|ours| ours.path));
+        let with_session = best(|ours| ours.with_session);
+        let peer = peers.into_iter().fold(f64::INFINITY, f64::min);
+        let peer = match peer.is_finite() {
+            true => format!("{:.1}x as long", peer / path),
+            false => "left out".to_owned(),
+        };
+        println!(
+            "| {rate} Hz | {:.0} | {:.0} | 1/{:.1} of ours | {peer} |",
+            1e9 / path,
+            1e9 / with_session,
+            path / bare,
+        );
+    }
+    Ok(())
+}
+
+fn output(command: &mut Command, input: Option<&[u8]>) -> Result<Vec<u8>> {
+    let name = Path::new(command.get_program()).display().to_string();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{name} could not be started"))?;
+    let mut stdin = child.stdin.take().context("standard input is a pipe")?;
+    stdin.write_all(input.unwrap_or_default())?;
+    drop(stdin);
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "{name} failed");
+    Ok(output.stdout)
+}

@@ -1,0 +1,287 @@
+//! A minute of a call with a bot: what it costs the table and API Gateway, and how soon a caller who interrupts is let in.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use aws_sdk_dynamodb::{
+    config::{Credentials, Region, SharedCredentialsProvider},
+    types::StreamSpecification,
+};
+use aws_smithy_runtime_api::client::{
+    behavior_version::BehaviorVersion,
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+        SharedHttpConnector,
+    },
+    orchestrator::HttpRequest,
+    runtime_components::RuntimeComponents,
+};
+use aws_types::SdkConfig;
+use axum::{Router, extract::State, http::StatusCode, routing::post};
+use domain::{
+    ids::{ConnectionId, VoiceSessionId},
+    phone::Country,
+    voicebot::{Listen, Post, Rate, Rules, Session, StreamContext, Then, record::VoiceSession},
+};
+use dynamo::{Dynamo, TABLE_NAME};
+use exotel_simulator::{Step, StreamCall, Talk, Target};
+use jiff::Timestamp;
+use services::{
+    streams::{Ear, Sockets},
+    voicebot::sessions::Sessions,
+};
+use table::Table;
+use tokio::net::TcpListener;
+
+use crate::gateway::Gateway;
+
+/// What the table takes for each request.
+const STORE: Duration = Duration::from_millis(10);
+/// Callers who interrupt.
+const INTERRUPTIONS: usize = 300;
+const STREAM: &str = "4e1c9a70d25b4f83a6c0e7d19b52193w";
+
+/// Nobody reads the stream here, and the table in process looks through all of it at every write.
+async fn without_stream(dynamo: &Dynamo) -> Result<()> {
+    dynamo
+        .client()
+        .update_table()
+        .table_name(TABLE_NAME)
+        .stream_specification(StreamSpecification::builder().stream_enabled(false).build()?)
+        .send()
+        .await?;
+    Ok(())
+}
+
+/// Calls of a minute at each rate, in real time and side by side, with a bot that says back what it hears.
+///
+/// # Errors
+/// When a call cannot be placed, or is not clean.
+pub(crate) async fn minute() -> Result<()> {
+    println!(
+        "| rate | caller speaks | bot is heard | write units a minute | read units a minute | billed messages out per second heard |"
+    );
+    println!("| -: | -: | -: | -: | -: | -: |");
+    let calls = Rate::ALL.map(|rate| tokio::spawn(minute_at(rate)));
+    for call in calls {
+        println!("{}", call.await??);
+    }
+    Ok(())
+}
+
+async fn minute_at(rate: Rate) -> Result<String> {
+    let gateway = Gateway::start().await;
+    without_stream(&gateway.dynamo).await?;
+    let (id, url) = gateway.offer("echo", rate).await;
+    gateway.dynamo.meter().take();
+    // Seven turns of four seconds, each heard out.
+    let turns = (0..7).flat_map(|_| {
+        [
+            Step::SilenceMs(300),
+            Step::SayMs(3_900),
+            Step::WaitForQuietMs(150),
+        ]
+    });
+    let call = StreamCall {
+        talk: Talk {
+            linger_ms: 0,
+            ..Talk::script(turns.collect::<Vec<_>>())
+        },
+        ..StreamCall::to(Target::Stream(url))
+    };
+    let report = call.place().await.map_err(anyhow::Error::msg)?;
+    let view = &report.view;
+    ensure!(view.violations.is_empty(), "{:?}", view.violations);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let spent = gateway.dynamo.meter().take();
+    let session = gateway.table.voice_session(&id).await?.context("the session")?;
+    let turns = session.ended.context("the session is over")?.counts.turns;
+    ensure!(turns == 8, "a greeting and seven turns, not {turns}");
+    let minutes = view.duration_ms as f64 / 60_000.0;
+    let heard = view.heard_ms as f64 / 1_000.0;
+    let posted = gateway.posted.load(std::sync::atomic::Ordering::Relaxed) as f64;
+    let long = long_answer(rate).await?;
+    Ok(format!(
+        "| {} Hz | {:.0} % | {:.0} % | {:.0} | {:.0} | {:.2} | {long:.2} |",
+        rate.hz(),
+        7.0 * 3_900.0 / view.duration_ms as f64 * 100.0,
+        view.heard_ms as f64 / view.duration_ms as f64 * 100.0,
+        spent.write_units / minutes,
+        spent.read_units / minutes,
+        posted / heard,
+    ))
+}
+
+/// Messages for each second of an answer of 25 s, its mark among them.
+async fn long_answer(rate: Rate) -> Result<f64> {
+    let gateway = Gateway::start().await;
+    without_stream(&gateway.dynamo).await?;
+    let (_, url) = gateway.offer("echo", rate).await;
+    let call = StreamCall {
+        talk: Talk {
+            linger_ms: 0,
+            ..Talk::script([
+                Step::WaitForQuietMs(300),
+                Step::SayMs(25_000),
+                Step::WaitForQuietMs(600),
+            ])
+        },
+        ..StreamCall::to(Target::Stream(url))
+    };
+    let report = call.place().await.map_err(anyhow::Error::msg)?;
+    let view = &report.view;
+    ensure!(view.violations.is_empty(), "{:?}", view.violations);
+    let posted = gateway.posted.load(std::sync::atomic::Ordering::Relaxed) as f64;
+    // The greeting is a chunk of a quarter of a second, and its mark.
+    Ok((posted - 2.0) / (view.heard_ms as f64 / 1_000.0 - 0.25))
+}
+
+/// An HTTP client whose requests take a while longer.
+#[derive(Debug, Clone)]
+struct Slow(SharedHttpClient);
+
+#[derive(Debug, Clone)]
+struct SlowConnector(SharedHttpConnector);
+
+impl HttpClient for Slow {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(SlowConnector(self.0.http_connector(settings, components)))
+    }
+}
+
+impl HttpConnector for SlowConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let connector = self.0.clone();
+        HttpConnectorFuture::new(async move {
+            tokio::time::sleep(STORE).await;
+            connector.call(request).await
+        })
+    }
+}
+
+/// When `clear` arrived, last.
+type Cleared = Arc<Mutex<Option<Instant>>>;
+
+async fn posted(State(cleared): State<Cleared>, body: String) -> StatusCode {
+    if body.contains(r#""event":"clear""#) {
+        *cleared.lock().expect("nobody panics with it") = Some(Instant::now());
+    }
+    StatusCode::OK
+}
+
+/// How long after a caller's speech has come in `clear` reaches API Gateway, with a table that takes ten milliseconds for
+/// each request.
+///
+/// # Errors
+/// When the table fails, or a caller is not let in.
+pub(crate) async fn interruptions() -> Result<()> {
+    let dynamo = Dynamo::start().await;
+    without_stream(&dynamo).await?;
+    let credentials = Credentials::new("AKIDEXAMPLE", "bench", None, None, "bench");
+    let aws = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new("ap-south-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(Slow(dynamo::http_client()))
+        .endpoint_url(dynamo.endpoint_url())
+        .build();
+    let table = Table::new(aws_sdk_dynamodb::Client::new(&aws), TABLE_NAME);
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/voicebot", listener.local_addr()?);
+    let cleared = Cleared::default();
+    let router = Router::new()
+        .route("/voicebot/@connections/{connection}", post(posted))
+        .with_state(Arc::clone(&cleared));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let fast = aws.to_builder().http_client(dynamo::http_client()).build();
+    let sessions = Sessions::new(table.clone(), Country::IN);
+    let ear = Ear::new(
+        table.clone(),
+        Sockets::connect(&fast, &url),
+        sessions.clone(),
+        Rules::default(),
+    );
+    let mut took = Vec::new();
+    for n in 0..INTERRUPTIONS {
+        took.push(interruption(n, &table, &sessions, &ear, &cleared).await?);
+    }
+    took.sort();
+    let at = |percent: usize| took[(took.len() * percent).div_ceil(100) - 1].as_secs_f64() * 1_000.0;
+    println!(
+        "a frame of speech comes in → `clear` is at API Gateway, {INTERRUPTIONS} callers, {} ms for each request of the \
+         table: p50 {:.0} ms, p99 {:.0} ms, most {:.0} ms",
+        STORE.as_millis(),
+        at(50),
+        at(99),
+        at(100)
+    );
+    Ok(())
+}
+
+async fn interruption(
+    n: usize,
+    table: &Table,
+    sessions: &Sessions,
+    ear: &Ear,
+    cleared: &Cleared,
+) -> Result<Duration> {
+    let connection: ConnectionId = format!("caller-{n}=").parse()?;
+    let now = Timestamp::now();
+    let id = VoiceSessionId::new(now, n as u128);
+    sessions
+        .offered(&VoiceSession::new(id.clone(), "echo", Rate::Hz8000))
+        .await?;
+    let context = StreamContext {
+        voice_session: id.clone(),
+        bot_id: "echo".to_owned(),
+        call: None,
+        ignored: 0,
+    };
+    table
+        .open_stream(&connection, &context, &Session::new(now), now)
+        .await?;
+    table.claim_socket(&id, &connection, now).await?;
+    let start = format!(
+        r#"{{"event":"start","sequence_number":"1","stream_sid":"{STREAM}","start":{{"stream_sid":"{STREAM}","media_format":{{"sample_rate":"8000"}}}}}}"#
+    );
+    let heard = ear.hear(&connection, Some(&start), Timestamp::now()).await?;
+    let turn = heard.ask.context("the bot is to greet")?.turn;
+    // The bot speaks for a second and a half.
+    let now = Timestamp::now();
+    let mut held = table.stream(&connection).await?.context("the session")?;
+    let (epoch, _) = held.session.begin_answer(turn, now).context("the question")?;
+    ensure!(held.session.answer(epoch, Then::Listen(Listen::default()), now));
+    let posted = held.session.post_chunk(epoch, 0, 1_500, now);
+    ensure!(matches!(posted, Post::Now { .. }), "{posted:?}");
+    ensure!(table.write_stream(&connection, &mut held).await?.is_ok());
+
+    *cleared.lock().expect("nobody panics with it") = None;
+    for number in 2..12_u64 {
+        let pcm: Vec<u8> = (0..800)
+            .flat_map(|i| (if i / 20 % 2 == 0 { 4_000_i16 } else { -4_000 }).to_le_bytes())
+            .collect();
+        let message = frame(number, &pcm);
+        let began = Instant::now();
+        let _ = ear.hear(&connection, Some(&message), Timestamp::now()).await?;
+        if let Some(at) = *cleared.lock().expect("nobody panics with it") {
+            return Ok(at.duration_since(began));
+        }
+    }
+    anyhow::bail!("the caller speaks for a second and is not let in")
+}
+
+fn frame(number: u64, pcm: &[u8]) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    format!(
+        r#"{{"event":"media","sequence_number":"{number}","stream_sid":"{STREAM}","media":{{"chunk":"{number}","timestamp":"{}","payload":"{}"}}}}"#,
+        number * 100,
+        STANDARD.encode(pcm)
+    )
+}
