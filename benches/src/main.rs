@@ -6,7 +6,11 @@ mod dynamo_stub;
 mod figures;
 mod frame_path;
 #[path = "../../functions/voicebot/tests/it/gateway.rs"]
-#[allow(clippy::unwrap_used, reason = "a stand-in that cannot go on should stop")]
+#[allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a stand-in that cannot go on should stop; what it offers besides is for its own tests"
+)]
 mod gateway;
 mod media;
 mod poll_calls;

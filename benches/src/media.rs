@@ -74,7 +74,6 @@ pub(crate) async fn minute() -> Result<()> {
 
 async fn minute_at(rate: Rate) -> Result<String> {
     let gateway = Gateway::start().await;
-    without_stream(&gateway.dynamo).await?;
     let (id, url) = gateway.offer("echo", rate).await;
     gateway.dynamo.meter().take();
     // Seven turns of four seconds, each heard out.
@@ -118,7 +117,6 @@ async fn minute_at(rate: Rate) -> Result<String> {
 /// Messages for each second of an answer of 25 s, its mark among them.
 async fn long_answer(rate: Rate) -> Result<f64> {
     let gateway = Gateway::start().await;
-    without_stream(&gateway.dynamo).await?;
     let (_, url) = gateway.offer("echo", rate).await;
     let call = StreamCall {
         talk: Talk {

@@ -46,6 +46,10 @@ impl EndDoor {
     /// Takes in that a socket is closed. Nobody waits for the answer.
     pub async fn receive(&self, event: &SocketEvent, now: Timestamp) -> Reply {
         let connection = event.connection();
+        if event.is_message() {
+            tracing::debug!(connection.id = %connection, "a message was ignored: it names an end and is none");
+            return Reply::OK;
+        }
         let rules = Rules::default();
         let leaving = self.doorman.see_off(connection, &self.sessions, &rules, now);
         if let Err(error) = Box::pin(leaving).await {

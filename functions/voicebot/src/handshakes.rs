@@ -92,6 +92,9 @@ impl HandshakeDoor {
     /// Lets a socket in that shows the token of an offered session, or the account's own token: as a Bearer, or as the
     /// password that stood in the URL.
     pub async fn receive(&self, event: &SocketEvent, now: Timestamp) -> Reply {
+        if event.is_message() {
+            return Reply::UNAUTHORIZED;
+        }
         match Box::pin(self.admit(event, now)).await {
             Ok(reply) => reply,
             Err(error) => {

@@ -28,12 +28,20 @@ pub struct SocketEvent {
 #[serde(rename_all = "camelCase")]
 struct RequestContext {
     connection_id: ConnectionId,
+    #[serde(default)]
+    event_type: Option<String>,
 }
 
 impl SocketEvent {
     /// Which socket.
     pub fn connection(&self) -> &ConnectionId {
         &self.request_context.connection_id
+    }
+
+    /// Whether it is a message. One that names `$connect` or `$disconnect` as its event may come to those routes'
+    /// functions, and is neither.
+    pub fn is_message(&self) -> bool {
+        self.request_context.event_type.as_deref() == Some("MESSAGE")
     }
 
     /// A header of the handshake, whatever the case of its name. Messages have none.
@@ -165,6 +173,14 @@ mod tests {
         };
         assert_eq!(frame("{}", false).text(), Some("{}"));
         assert_eq!(frame("AAEC", true).text(), None);
+    }
+
+    #[test]
+    fn a_message_stays_one_whatever_route_it_names() {
+        let named = event(
+            json!({"requestContext": {"routeKey": "$disconnect", "eventType": "MESSAGE", "connectionId": "a="}}),
+        );
+        assert!(named.is_message() && !handshake("").is_message());
     }
 
     #[test]

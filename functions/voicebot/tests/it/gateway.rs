@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use aws_sdk_dynamodb::types::StreamSpecification;
 use axum::{
     Router,
     body::Bytes,
@@ -64,7 +65,7 @@ pub(crate) const SIGNING_KEY: &str = "a-signing-key-of-32-characters-or-more";
 pub(crate) const WS_TOKEN: &str = "ws-token-hunter2";
 
 /// What is on its way to a socket.
-enum Post {
+pub(crate) enum Post {
     Text(String),
     Close,
 }
@@ -92,8 +93,9 @@ struct Doors {
 }
 
 /// Settings as a deployment has them.
-pub(crate) fn settings(bots: Option<&str>, endpoint_url: &str) -> Settings {
+pub(crate) fn settings(bots: Option<&str>, bot_origin: Option<&str>, endpoint_url: &str) -> Settings {
     let (bots, endpoint_url) = (bots.map(str::to_owned), endpoint_url.to_owned());
+    let origin = bot_origin.map(str::to_owned);
     Settings::new(move |name| {
         Some(match name {
             "AWS_REGION" => "ap-south-1".to_owned(),
@@ -104,6 +106,7 @@ pub(crate) fn settings(bots: Option<&str>, endpoint_url: &str) -> Settings {
             "EXOTEL_WS_TOKEN" => WS_TOKEN.to_owned(),
             "VOICEBOT_DEFAULT_BOT" => "echo".to_owned(),
             "VOICEBOT_BOTS" => return bots.clone(),
+            "VOICEBOT_EXTRA_ORIGINS" => return origin.clone(),
             _ => return None,
         })
     })
@@ -112,12 +115,22 @@ pub(crate) fn settings(bots: Option<&str>, endpoint_url: &str) -> Settings {
 impl Gateway {
     /// With the bots that are there without anybody naming them.
     pub(crate) async fn start() -> Arc<Self> {
-        Self::with_bots(None).await
+        Self::with_bots(None, None).await
     }
 
-    /// With these bots (`VOICEBOT_BOTS`).
-    pub(crate) async fn with_bots(json: Option<&str>) -> Arc<Self> {
+    /// With these bots (`VOICEBOT_BOTS`), some of which may be on this machine (`VOICEBOT_EXTRA_ORIGINS`).
+    pub(crate) async fn with_bots(json: Option<&str>, origin: Option<&str>) -> Arc<Self> {
         let dynamo = Dynamo::start().await;
+        // Nobody reads the stream here, and the table in process looks through all of it at every write.
+        let without_stream = StreamSpecification::builder().stream_enabled(false).build();
+        dynamo
+            .client()
+            .update_table()
+            .table_name(TABLE_NAME)
+            .stream_specification(without_stream.unwrap())
+            .send()
+            .await
+            .unwrap();
         let table = Table::new(dynamo.client(), TABLE_NAME);
         let behind = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let behind_url = format!("http://{}", behind.local_addr().unwrap());
@@ -135,7 +148,7 @@ impl Gateway {
             dynamo,
         });
 
-        let settings = settings(json, &behind_url);
+        let settings = settings(json, origin, &behind_url);
         let boot = Boot::new(settings.clone(), Timestamp::now()).await.unwrap();
         let sockets = Sockets::connect(boot.aws(), &format!("{behind_url}/voicebot"));
         let configured: bots::Bots = BotsConfig::from_env(&settings).unwrap().bots;
@@ -281,6 +294,13 @@ impl Gateway {
         let event = json!({"requestContext": {"routeKey": "$disconnect", "eventType": "DISCONNECT", "connectionId": connection}});
         let event: SocketEvent = serde_json::from_value(event).unwrap();
         self.hear_close(&event).await;
+    }
+
+    /// A socket without a network: what is posted to it comes out here; `None` when it is closed.
+    pub(crate) fn socket(&self, connection: &str) -> mpsc::UnboundedReceiver<Post> {
+        let (sender, posts) = mpsc::unbounded_channel();
+        self.sockets.lock().unwrap().insert(connection.to_owned(), sender);
+        posts
     }
 
     /// A handshake's event, as ws-connect gets it.

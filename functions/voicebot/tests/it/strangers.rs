@@ -167,6 +167,7 @@ async fn nonsense_is_ignored_and_counted_and_the_call_goes_on() {
         json!({"event": "mark", "sequence_number": "8", "stream_sid": sid, "mark": {"name": "never sent"}}),
         json!({"event": "start", "sequence_number": "9", "stream_sid": sid, "start": {"media_format": {"sample_rate": "8000"}}}),
         json!({"event": "laughter", "sequence_number": "10", "stream_sid": sid}),
+        json!({"event": "$disconnect"}),
         json!(["event"]),
         json!(null),
     ] {

@@ -1,7 +1,12 @@
 //! Whole calls: Exotel's side of AgentStream on one end of a socket, the functions on the other, in real time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use axum::Json;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::{
     ids::VoiceSessionId,
     voicebot::{
@@ -14,8 +19,11 @@ use exotel_simulator::{
     Target, Track,
 };
 use jiff::Timestamp;
+use lambda_kit::websocket::SocketEvent;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Post};
 
 async fn place(url: &str, linger_ms: u64, steps: impl Into<Vec<Step>>) -> StreamReport {
     place_with(url, linger_ms, steps, Faults::default()).await
@@ -257,5 +265,169 @@ async fn calls_at_once_each_hear_their_own_words() {
             let (likeness, _) = report.said.likeness(&heard.heard, 10_000);
             assert_eq!(likeness >= 0.9, own == other, "{own} and {other}: {likeness}");
         }
+    }
+}
+
+/// The team's own bot: it greets, says back what it hears, says a key's number of beeps, and hangs up at a nine.
+async fn own_bot() -> (String, Arc<Mutex<Vec<Value>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&asked);
+    let answer = async move |Json(turn): Json<Value>| {
+        kept.lock().unwrap().push(turn.clone());
+        let beep: Vec<u8> = (0..4_000)
+            .flat_map(|n| (if n / 10 % 2 == 0 { 400_i16 } else { -400 }).to_le_bytes())
+            .collect();
+        let beep = json!({"pcm": STANDARD.encode(beep), "rate": 8000});
+        Json(
+            match (turn["input"]["kind"].as_str().unwrap(), &turn["input"]["digits"]) {
+                ("speech", _) => {
+                    json!({"audio": {"wav": turn["input"]["wav"]}, "heard": "words", "said": "the same words", "state": "has spoken"})
+                }
+                ("digits", digits) if digits == "9" => {
+                    json!({"audio": beep, "said": "Goodbye.", "then": "hang_up"})
+                }
+                _ => json!({"audio": beep, "said": "Hello.", "state": "greeted"}),
+            },
+        )
+    };
+    let router = axum::Router::new().route("/turn", axum::routing::post(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (origin, asked)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bot_of_the_teams_own_holds_a_talk_of_three_turns() {
+    let (origin, asked) = own_bot().await;
+    let bots = json!({"support": {"kind": "http", "url": format!("{origin}/turn")}}).to_string();
+    let gateway = Gateway::with_bots(Some(&bots), Some(&origin)).await;
+    let (id, url) = gateway.offer("support", Rate::Hz16000).await;
+    let steps = [
+        Step::WaitForQuietMs(400),
+        Step::SayMs(1_800),
+        Step::WaitForQuietMs(600),
+        Step::Digits("9#".to_owned()),
+        Step::SilenceMs(10_000),
+    ];
+    let report = place(&url, 0, steps).await;
+    assert_clean(&report);
+    let (likeness, _) = report.said.likeness(&report.heard, 10_000);
+    assert!(likeness >= 0.95, "{likeness}");
+    assert_eq!(report.view.disconnected_by, Some(DisconnectedBy::Bot));
+    let session = over(&gateway, &id).await;
+    assert_eq!(session.ended.as_ref().unwrap().why, Ending::HungUp);
+    let said = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        transcript(&gateway, &id).await,
+        [
+            (None, said("Hello.")),
+            (said("words"), said("the same words")),
+            (said("9"), said("Goodbye."))
+        ]
+    );
+    let asked = asked.lock().unwrap();
+    let turns: Vec<_> = asked.iter().map(|turn| (&turn["turn"], &turn["state"])).collect();
+    assert_eq!(
+        turns,
+        [
+            (&json!(0), &Value::Null),
+            (&json!(1), &json!("greeted")),
+            (&json!(2), &json!("has spoken"))
+        ]
+    );
+    assert!(
+        asked
+            .iter()
+            .all(|turn| turn["session"]["id"] == id.as_str() && turn["rate"] == 16_000)
+    );
+}
+
+/// Eight frames of a tone that no other call has.
+fn tone(call: usize) -> Vec<i16> {
+    let hz = 200.0 + 10.0 * call as f64;
+    let angle = |n: i32| f64::from(n) * hz * std::f64::consts::TAU / 8_000.0;
+    (0..6_400).map(|n| (angle(n).sin() * 6_000.0) as i16).collect()
+}
+
+fn likeness(here: &[i16], there: &[i16]) -> f64 {
+    let sum =
+        |a: &[i16], b: &[i16]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
+    sum(here, there) / (sum(here, here) * sum(there, there)).sqrt().max(1.0)
+}
+
+/// A caller's turn without a network and in no time: the tone is said, then silence, until the bot has said it back.
+async fn said_back(gateway: Arc<Gateway>, call: usize) -> Vec<i16> {
+    let connection = format!("harness-{call}=");
+    let mut posts = gateway.socket(&connection);
+    let (id, url) = gateway.offer("echo", Rate::Hz8000).await;
+    let token = url.split("token=").nth(1).unwrap().split('&').next().unwrap();
+    let event = |body: Option<Value>| -> SocketEvent {
+        let event = json!({
+            "requestContext": {"connectionId": connection},
+            "queryStringParameters": {"call_id": id, "token": token},
+            "body": body.map(|body| body.to_string()),
+        });
+        serde_json::from_value(event).unwrap()
+    };
+    assert_eq!(gateway.connect(&event(None)).await.status(), 200);
+    let stream = format!("{call:032}");
+    let start = json!({"event": "start", "sequence_number": "1", "stream_sid": stream,
+        "start": {"stream_sid": stream, "media_format": {"sample_rate": "8000"}}});
+    gateway.hear(&event(Some(start))).await;
+    let mut said = async || {
+        let mut pcm = Vec::new();
+        loop {
+            let Some(Post::Text(text)) = posts.recv().await else {
+                panic!("the socket of call {call} is closed")
+            };
+            let message: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(message["stream_sid"], *stream, "somebody else's message");
+            match message["event"].as_str().unwrap() {
+                "media" => pcm.extend(
+                    STANDARD
+                        .decode(message["media"]["payload"].as_str().unwrap())
+                        .unwrap(),
+                ),
+                "mark" => return pcm,
+                _ => {}
+            }
+        }
+    };
+    said().await;
+    // The floor learns what silence is before anything is said.
+    let quiet = vec![0_i16; 800];
+    let own = tone(call);
+    let frames = std::iter::repeat_n(quiet.clone(), 3)
+        .chain(own.chunks(800).map(<[i16]>::to_vec))
+        .chain(std::iter::repeat_n(quiet, 9));
+    for (number, frame) in (2..).zip(frames) {
+        let pcm: Vec<u8> = frame.into_iter().flat_map(i16::to_le_bytes).collect();
+        let media = json!({"event": "media", "sequence_number": number, "stream_sid": stream,
+            "media": {"payload": STANDARD.encode(pcm)}});
+        gateway.hear(&event(Some(media))).await;
+    }
+    let pcm = said().await;
+    pcm.chunks_exact(2)
+        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_calls_at_once_each_get_their_own_words_back() {
+    const CALLS: usize = 200;
+    let gateway = Gateway::start().await;
+    let calls: Vec<_> = (0..CALLS)
+        .map(|call| tokio::spawn(said_back(Arc::clone(&gateway), call)))
+        .collect();
+    for (call, heard) in calls.into_iter().enumerate() {
+        let heard = heard.await.unwrap();
+        // An utterance begins with its first frame that is loud; what is before is silence.
+        let begins = heard.iter().position(|sample| sample.abs() > 500).unwrap() / 800 * 800;
+        let heard = &heard[begins..];
+        let own = likeness(&tone(call)[..heard.len().min(6_400)], heard);
+        assert!(own >= 0.95, "call {call}: {own}");
+        let others = likeness(&tone((call + 1) % CALLS)[..heard.len().min(6_400)], heard);
+        assert!(others.abs() < 0.5, "call {call} hears another: {others}");
     }
 }

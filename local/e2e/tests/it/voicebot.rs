@@ -381,7 +381,7 @@ async fn whatever_makes_no_sense_is_ignored_and_the_call_goes_on() {
         json!({"event": "stop", "stream_sid": "another"}).to_string(),
         json!({"event": "dtmf", "sequence_number": next, "stream_sid": sid, "dtmf": {"digit": "👋"}})
             .to_string(),
-        json!({"event": "dtmf", "sequence_number": next, "stream_sid": sid, "dtmf": {"digit": 5}})
+        json!({"event": "dtmf", "sequence_number": next, "stream_sid": sid, "dtmf": {"digit": "55"}})
             .to_string(),
         json!({"event": "mark", "sequence_number": next, "stream_sid": sid, "mark": {}}).to_string(),
         media("another", next.clone(), json!(payload)),
