@@ -2,6 +2,7 @@
 
 pub mod call_record;
 pub mod figure_routes;
+pub mod integrations;
 pub mod outbound;
 
 use domain::{access::Caller, directory::Lead, ids::LeadId};

@@ -101,25 +101,7 @@ impl OutboundDoor {
         urls: PublicUrls,
         world: SharedWorld,
     ) -> Self {
-        let limiter = Limiter::new(
-            crm.table.clone(),
-            Arc::clone(&world),
-            limits.voice_per_minute,
-            limits.sms_per_minute,
-        );
-        let quota = |per_hour, per_day| Quota { per_hour, per_day };
-        let rules = Rules {
-            enabled: limits.enabled,
-            quotas: Quotas {
-                user: quota(Some(limits.calls_per_user_hour), limits.calls_per_user_day),
-                lead: quota(Some(limits.calls_per_lead_hour), limits.calls_per_lead_day),
-                account: quota(None, limits.calls_per_day),
-            },
-            destinations: Destinations::new(crm.locale.country, limits.allowed_prefixes),
-            zone: crm.locale.time_zone.clone(),
-            country: crm.locale.country,
-        };
-        let outbound = Outbound::new(crm.table.clone(), limiter, world, rules);
+        let outbound = under_rules(&crm, limits, world);
         Self {
             crm,
             outbound,
@@ -163,67 +145,17 @@ impl OutboundDoor {
         .map_err(not_configured)
     }
 
-    /// Does the request once: a repetition has the first one's answer. `make` gets the id to use and whether somebody
-    /// may have begun with it before. An answer is kept, a problem is not: then nothing was made.
+    /// As [`once`].
     ///
     /// # Errors
-    /// What `make` says; 409 while the first one is at work, or when the key was used for something else.
+    /// As [`once`].
     pub async fn once(
         &self,
         request: &Request,
         wish: Wish<'_>,
         make: impl AsyncFnOnce(&str, bool) -> Result<Response, Problem>,
     ) -> Result<Response, Problem> {
-        let Wish {
-            caller,
-            lead,
-            route,
-            id,
-            text,
-        } = wish;
-        let key = request.idempotency_key()?;
-        let keyed = key.is_some();
-        let body = String::from_utf8_lossy(request.bytes(LONGEST_BODY)?);
-        let parts = [lead.as_str(), if keyed { body.as_ref() } else { text }];
-        let sameness = match key {
-            Some(key) => Sameness::Key(key.as_str().parse().map_err(|error: domain::DomainError| {
-                Problem::bad_field("Idempotency-Key", format!("{error}."))
-            })?),
-            None => Sameness::Moment {
-                lead: lead.clone(),
-                content: fingerprint(&parts),
-            },
-        };
-        let scope = Scope {
-            user: caller.user_id.clone(),
-            route,
-            sameness,
-        };
-        let begun = self.outbound.begin(&scope, id, &parts, !keyed).await;
-        let (record, resumed) = match begun.map_err(|error| problem(ServiceError::Table(error)))? {
-            Once::Do { record, resumed } => (record, resumed),
-            Once::Answered(answer) => return kept(answer),
-            Once::Running { retry_after_secs } => {
-                let detail = "The same request is still being worked on; ask again in a moment.";
-                return Err(Problem::new(409, "still_running", detail).retry_after(retry_after_secs));
-            }
-            Once::Mismatch => {
-                let detail = "This Idempotency-Key was used for another request; take a new one.";
-                return Err(Problem::new(409, "idempotency_key_reused", detail).about("Idempotency-Key"));
-            }
-        };
-        let made = make(&record.subject, resumed).await;
-        match &made {
-            Ok(response) => {
-                let answer = Answer {
-                    status: response.status().as_u16(),
-                    body: response.body().clone(),
-                };
-                self.outbound.finish(&scope, &record, &answer).await;
-            }
-            Err(_) => self.outbound.abandon(&scope, &record, resumed).await,
-        }
-        made
+        once(&self.outbound, request, wish, make).await
     }
 
     /// What became of a click, as the caller hears it: 201, 202, or 502 with what Exotel said.
@@ -249,6 +181,92 @@ impl OutboundDoor {
             }
         }
     }
+}
+
+/// The use cases of what leaves, under the rules of these settings.
+pub fn under_rules(crm: &Crm, limits: OutboundConfig, world: SharedWorld) -> Outbound {
+    let limiter = Limiter::new(
+        crm.table.clone(),
+        Arc::clone(&world),
+        limits.voice_per_minute,
+        limits.sms_per_minute,
+    );
+    let quota = |per_hour, per_day| Quota { per_hour, per_day };
+    let rules = Rules {
+        enabled: limits.enabled,
+        quotas: Quotas {
+            user: quota(Some(limits.calls_per_user_hour), limits.calls_per_user_day),
+            lead: quota(Some(limits.calls_per_lead_hour), limits.calls_per_lead_day),
+            account: quota(None, limits.calls_per_day),
+        },
+        destinations: Destinations::new(crm.locale.country, limits.allowed_prefixes),
+        zone: crm.locale.time_zone.clone(),
+        country: crm.locale.country,
+    };
+    Outbound::new(crm.table.clone(), limiter, world, rules)
+}
+
+/// Does the request once: a repetition has the first one's answer. `make` gets the id to use and whether somebody
+/// may have begun with it before. An answer is kept, a problem is not: then nothing was made.
+///
+/// # Errors
+/// What `make` says; 409 while the first one is at work, or when the key was used for something else.
+pub async fn once(
+    outbound: &Outbound,
+    request: &Request,
+    wish: Wish<'_>,
+    make: impl AsyncFnOnce(&str, bool) -> Result<Response, Problem>,
+) -> Result<Response, Problem> {
+    let Wish {
+        caller,
+        lead,
+        route,
+        id,
+        text,
+    } = wish;
+    let key = request.idempotency_key()?;
+    let keyed = key.is_some();
+    let body = String::from_utf8_lossy(request.bytes(LONGEST_BODY)?);
+    let parts = [lead.as_str(), if keyed { body.as_ref() } else { text }];
+    let sameness = match key {
+        Some(key) => Sameness::Key(key.as_str().parse().map_err(|error: domain::DomainError| {
+            Problem::bad_field("Idempotency-Key", format!("{error}."))
+        })?),
+        None => Sameness::Moment {
+            lead: lead.clone(),
+            content: fingerprint(&parts),
+        },
+    };
+    let scope = Scope {
+        user: caller.user_id.clone(),
+        route,
+        sameness,
+    };
+    let begun = outbound.begin(&scope, id, &parts, !keyed).await;
+    let (record, resumed) = match begun.map_err(|error| problem(ServiceError::Table(error)))? {
+        Once::Do { record, resumed } => (record, resumed),
+        Once::Answered(answer) => return kept(answer),
+        Once::Running { retry_after_secs } => {
+            let detail = "The same request is still being worked on; ask again in a moment.";
+            return Err(Problem::new(409, "still_running", detail).retry_after(retry_after_secs));
+        }
+        Once::Mismatch => {
+            let detail = "This Idempotency-Key was used for another request; take a new one.";
+            return Err(Problem::new(409, "idempotency_key_reused", detail).about("Idempotency-Key"));
+        }
+    };
+    let made = make(&record.subject, resumed).await;
+    match &made {
+        Ok(response) => {
+            let answer = Answer {
+                status: response.status().as_u16(),
+                body: response.body().clone(),
+            };
+            outbound.finish(&scope, &record, &answer).await;
+        }
+        Err(_) => outbound.abandon(&scope, &record, resumed).await,
+    }
+    made
 }
 
 /// A stored answer, with the headers it had.
@@ -304,6 +322,12 @@ pub fn outbound_problem(error: OutboundError) -> Problem {
             "outbound_paused",
             "All calls and messages are stopped; ask your administrator.",
         ),
+        OutboundError::NoSlot { retry_after_secs } => Problem::new(
+            503,
+            "no_slot",
+            "Too many calls are being placed at this moment; try again in a few seconds.",
+        )
+        .retry_after(retry_after_secs),
         OutboundError::LeadGone => Problem::not_found(),
         OutboundError::NotQueued(error) => Problem::unavailable(
             "queue_unavailable",

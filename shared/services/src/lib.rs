@@ -14,6 +14,7 @@ pub mod call_records;
 pub mod clock;
 #[cfg(feature = "connect")]
 mod connect;
+pub mod dids;
 #[cfg(feature = "directory")]
 pub mod directory;
 mod error;

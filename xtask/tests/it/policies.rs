@@ -113,3 +113,18 @@ fn a_function_that_gets_an_address_may_use_it_and_the_reverse() {
         }
     }
 }
+
+#[test]
+fn one_function_alone_may_write_the_secret() {
+    let writing: Vec<String> = statements()
+        .into_iter()
+        .filter(|(_, statement)| {
+            list(&statement["Action"]).iter().any(|action| {
+                let action = action.as_str().unwrap();
+                action.starts_with("secretsmanager:") && action != "secretsmanager:GetSecretValue"
+            })
+        })
+        .map(|(id, _)| id)
+        .collect();
+    assert_eq!(writing, ["IntegrationsFunction"]);
+}

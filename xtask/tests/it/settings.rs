@@ -11,8 +11,8 @@ use lambda_kit::{
     capability::SigningKeys,
     config::{
         AlertUrlConfig, BotOriginsConfig, BotsConfig, CallerIdConfig, CorsConfig, DigestConfig,
-        EventBusConfig, ExotelConfig, ExportsConfig, HeartbeatConfig, JwtConfig, LocaleConfig,
-        OutboundConfig, PassthruConfig, PublicUrls, QueueConfig, RecordingConfig, Settings,
+        EventBusConfig, ExotelConfig, ExotelCredentials, ExportsConfig, HeartbeatConfig, JwtConfig,
+        LocaleConfig, OutboundConfig, PassthruConfig, PublicUrls, QueueConfig, RecordingConfig, Settings,
         SocketTokenConfig, TableConfig, VARIABLES, VoicebotConfig, VoicebotSocketsConfig, VoicebotTurnConfig,
         WebhookConfig, env_example,
     },
@@ -91,6 +91,9 @@ type Concern = (&'static str, fn(&Settings));
 const CONCERNS: &[Concern] = &[
     ("ExotelConfig::from_env", |settings| {
         drop(ExotelConfig::from_env(settings).unwrap())
+    }),
+    ("ExotelCredentials::from_env", |settings| {
+        drop(ExotelCredentials::from_env(settings).unwrap())
     }),
     ("WebhookConfig::from_env", |settings| {
         drop(WebhookConfig::from_env(settings).unwrap())

@@ -7,7 +7,7 @@ use domain::{
 use table::{EventOwner, RawEvent};
 
 use crate::call_records::keep_settled_record;
-use crate::house::{ADMIN, Event, House, SALES, at, call, sms, talked};
+use crate::house::{ADMIN, Event, House, ROOT, SALES, at, call, sms, talked};
 
 #[tokio::test]
 async fn every_example_event_of_this_package_is_answered_with_success() {
@@ -76,6 +76,10 @@ async fn every_example_event_of_this_package_is_answered_with_success() {
         ("reconciliation.backfill", ADMIN, 202),
         ("exophones.list", ADMIN, 200),
         ("exophones.checks", ADMIN, 200),
+        // Those that need a secret, or a DID, are in `integrations`.
+        ("integrations.add-did", ROOT, 201),
+        ("integrations.get", ROOT, 200),
+        ("integrations.options", ADMIN, 200),
         ("directory.erase", ADMIN, 204),
     ] {
         let answer = house.send(&Event::file(name).by(who)).await;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use axum::{Router, extract::State, routing::post};
-use crm::{Crm, call_record::CallRecordDoor, figure_routes::Figures};
+use crm::{Crm, call_record::CallRecordDoor, figure_routes::Figures, integrations::IntegrationsDoor};
 use domain::{
     access::{Caller, Role},
     call::{Call, CallOrigin, CallProgress, CallReport, CallState, ExotelCall, ReportSource},
@@ -24,8 +24,9 @@ use services::{inbound::WebhookQueue, raw_events::RawEvents};
 use table::Table;
 
 use crate::{
-    alerts_bin, analytics, call_log, call_record, directory_bin, exophones, exotel_status, my_call_number,
-    raw_events, reconciliation, recording_link, sms_log, timeline, voicebot_sessions,
+    alerts_bin, analytics, call_log, call_record, directory_bin, exophones, exotel_status, integrations_bin,
+    my_call_number, outbound::Hands, raw_events, reconciliation, recording_link, sms_log, timeline,
+    voicebot_sessions,
 };
 
 pub(crate) const JWT_SECRET: &str = "a secret of thirty-two characters";
@@ -39,6 +40,7 @@ pub(crate) struct House {
     events: RawEvents,
     figures: Figures,
     calls: CallRecordDoor,
+    integrations: IntegrationsDoor,
 }
 
 /// What a function answered.
@@ -98,6 +100,12 @@ impl House {
         let booted = boot(dynamo.endpoint_url()).await;
         let crm = Crm::from_boot(&booted).unwrap();
         let calls = CallRecordDoor::from_boot(&booted).unwrap();
+        let integrations = IntegrationsDoor::new(
+            Crm::from_boot(&booted).unwrap(),
+            &booted,
+            Arc::new(Hands::default()),
+        )
+        .unwrap();
         let queues = boot(&queue_url).await;
         let figures = Figures::from_boot(&queues, &crm).unwrap();
         let queue = WebhookQueue::new(queues.aws().clone(), format!("{queue_url}/queue"));
@@ -105,6 +113,7 @@ impl House {
         let house = Self {
             events: RawEvents::new(table.clone(), queue),
             calls,
+            integrations,
             dynamo,
             table,
             queued,
@@ -126,6 +135,12 @@ impl House {
             _ if route.contains("/api/admin/analytics/") => {
                 answer(&cors, request, async |r| {
                     Box::pin(analytics::handle(crm, &self.figures, r, now())).await
+                })
+                .await
+            }
+            _ if route.contains("/api/v1/integrations/") => {
+                answer(&cors, request, async |r| {
+                    Box::pin(integrations_bin::handle(&self.integrations, r)).await
                 })
                 .await
             }
@@ -236,6 +251,7 @@ pub(crate) async fn queue() -> (String, Arc<Mutex<Vec<String>>>) {
     (url, queued)
 }
 
+pub(crate) const ROOT: (&str, Role) = ("root-1", Role::SuperAdmin);
 pub(crate) const ADMIN: (&str, Role) = ("admin-1", Role::Admin);
 pub(crate) const HEAD: (&str, Role) = ("head-1", Role::SalesHead);
 pub(crate) const SALES: (&str, Role) = ("sales-1", Role::Sales);

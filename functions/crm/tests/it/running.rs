@@ -8,7 +8,9 @@ use runtime_api::{Function, Launch};
 use serde_json::{Value, json};
 
 use crate::call_records::keep_settled_record;
-use crate::house::{ADMIN, Event, House, JWT_SECRET, SALES, call, sms, talked};
+use crate::house::{ADMIN, Event, House, JWT_SECRET, ROOT, SALES, call, sms, talked};
+
+const SIGNING_KEY: &str = "another secret of thirty-two characters";
 
 fn launch(program: &str, house: &House) -> Launch {
     Launch::new(program)
@@ -20,7 +22,7 @@ fn launch(program: &str, house: &House) -> Launch {
         .env("RECORDINGS_BASE_URL", "https://recordings.example.com")
         .env("CORS_ALLOWED_ORIGINS", "https://crm.example.com")
         .env("JWT_SECRET", JWT_SECRET)
-        .env("SIGNING_KEY", "another secret of thirty-two characters")
+        .env("SIGNING_KEY", SIGNING_KEY)
 }
 
 #[tokio::test]
@@ -75,6 +77,13 @@ async fn every_function_starts_and_answers_its_example_event() {
             202,
         ),
         (env!("CARGO_BIN_EXE_exophones"), "exophones.list", ADMIN, 200),
+        (
+            env!("CARGO_BIN_EXE_integrations"),
+            "integrations.add-did",
+            ROOT,
+            201,
+        ),
+        (env!("CARGO_BIN_EXE_integrations"), "integrations.get", ROOT, 200),
     ] {
         let function = Function::start(launch(program, &house)).await.unwrap();
         let event = Event::file(event).by_at(who, Timestamp::now());
@@ -93,8 +102,11 @@ async fn every_function_starts_and_answers_its_example_event() {
             "{program}: {answer}"
         );
         let log = function.log().join("\n");
-        for number in ["9811100001", "9811100002", "9811100099", "12345"] {
+        for number in ["9811100001", "9811100002", "9811100099", "8045550123", "12345"] {
             assert!(!log.contains(number), "{program} logged a number: {log}");
+        }
+        for secret in [JWT_SECRET, SIGNING_KEY] {
+            assert!(!log.contains(secret), "{program} logged a secret: {log}");
         }
     }
 }

@@ -4,7 +4,7 @@ use domain::{
     access::Caller,
     call::{Call, CallOrigin, CallProgress, CallReport, CallState, ExotelCall},
     directory::Lead,
-    ids::{CallId, CallLocator, SmsId, SmsLocator},
+    ids::{CallId, CallLocator, LeadId, SmsId, SmsLocator},
     outbound_limit::Patience,
     phone::PhoneNumber,
     sms::{Sms, SmsProgress, SmsReport, SmsState},
@@ -174,7 +174,7 @@ impl Outbound {
         let agent_phone = user.and_then(|user| user.phone).ok_or(OutboundError::NoPhone)?;
         self.allow("caller's", &agent_phone)?;
         self.allow("lead's", &click.lead.phone)?;
-        self.count(click.caller, click.lead).await?;
+        self.count(click.caller, &click.lead.id).await?;
         let caller_id = self.caller_id(&account.caller_id).await;
         let call = Call {
             called_by: Some(click.caller.user_id.clone()),
@@ -348,7 +348,7 @@ impl Outbound {
         }
     }
 
-    fn allow(&self, whose: &'static str, number: &PhoneNumber) -> Result<(), OutboundError> {
+    pub(super) fn allow(&self, whose: &'static str, number: &PhoneNumber) -> Result<(), OutboundError> {
         if !self.rules.enabled {
             return Err(OutboundError::Paused);
         }
@@ -360,13 +360,13 @@ impl Outbound {
     }
 
     /// Counts a call: the caller's first, so that one who has used theirs up uses up nobody else's.
-    async fn count(&self, caller: &Caller, lead: &Lead) -> Result<(), OutboundError> {
+    pub(super) async fn count(&self, caller: &Caller, lead: &LeadId) -> Result<(), OutboundError> {
         let now = self.world.now();
         let period = Period::at(now, &self.rules.zone);
         let quotas = self.rules.quotas;
         let all: [(Counted, CallsOf<'_>, Quota); 3] = [
             (Counted::User, CallsOf::User(&caller.user_id), quotas.user),
-            (Counted::Lead, CallsOf::Lead(&lead.id), quotas.lead),
+            (Counted::Lead, CallsOf::Lead(lead), quotas.lead),
             (Counted::Account, CallsOf::Account, quotas.account),
         ];
         for (counted, of, quota) in all {
@@ -378,7 +378,7 @@ impl Outbound {
                         "the account's calls of the day are used up"
                     );
                 } else {
-                    tracing::warn!(user.id = %caller.user_id, lead.id = %lead.id, "the calls of this {window:?} are used up: {counted:?}");
+                    tracing::warn!(user.id = %caller.user_id, lead.id = %lead, "the calls of this {window:?} are used up: {counted:?}");
                 }
                 return Err(OutboundError::UsedUp {
                     counted,

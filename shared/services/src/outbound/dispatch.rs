@@ -211,7 +211,7 @@ impl Outbound {
 }
 
 /// What Exotel said, or what happened, in words for people; numbers are masked already.
-fn said(error: &exotel::Error) -> String {
+pub(super) fn said(error: &exotel::Error) -> String {
     match error.exotel_message() {
         Some(message) => message.to_owned(),
         None => error.to_string(),

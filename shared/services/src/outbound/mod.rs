@@ -2,6 +2,7 @@
 //!
 //! - [`limiter`] gives every request its slot;
 //! - [`Outbound::place_call`] and [`Outbound::send_sms`] are a person's click: the row first, then the request;
+//! - [`Outbound::ring_to_flow`] is a call with one leg, placed at once or not at all;
 //! - [`Outbound::work`] does what the queue `outbound` carries: what found no slot, what is tried again, and the
 //!   search for what may have reached Exotel;
 //! - [`Outbound::sweep`] settles, every minute, what nobody else will;
@@ -16,6 +17,7 @@ mod exotel_side;
 mod items;
 pub mod limiter;
 mod once;
+mod one_leg;
 mod queue;
 mod reports;
 mod resolution;
@@ -36,6 +38,7 @@ pub use self::{
     connect::{AccountSettings, UnusableAccount, client},
     exotel_side::{Account, Exotel, SmsSettings},
     once::{Request, fingerprint},
+    one_leg::{FlowCall, Rung},
     queue::{OutboundQueue, QueueError},
     sweep::Swept,
     tasks::{Step, Task},
@@ -91,7 +94,7 @@ pub enum OutboundError {
     /// A number that may not be rung.
     #[error("the {whose} number may not be called")]
     Destination {
-        /// `caller's` or `lead's`.
+        /// `caller's`, `lead's` or `called`.
         whose: &'static str,
     },
     /// There have been enough calls for now.
@@ -107,6 +110,12 @@ pub enum OutboundError {
     /// All outbound is stopped.
     #[error("outbound is stopped")]
     Paused,
+    /// There is no slot soon enough for what does not wait.
+    #[error("there is no slot in the next seconds")]
+    NoSlot {
+        /// Seconds until there may be one.
+        retry_after_secs: u32,
+    },
     /// The lead has just gone.
     #[error("the lead is gone")]
     LeadGone,
