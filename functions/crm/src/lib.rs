@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod bot_calls;
 pub mod call_record;
 pub mod figure_routes;
 pub mod integrations;

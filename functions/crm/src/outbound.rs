@@ -328,6 +328,11 @@ pub fn outbound_problem(error: OutboundError) -> Problem {
             "Too many calls are being placed at this moment; try again in a few seconds.",
         )
         .retry_after(retry_after_secs),
+        OutboundError::NoBot => Problem::new(
+            503,
+            "voicebot_not_configured",
+            "Calls to a bot have nowhere to go: set EXOTEL_APP_ID, or VOICEBOT_WS_URL and, of our own bots, VOICEBOT_DEFAULT_BOT.",
+        ),
         OutboundError::LeadGone => Problem::not_found(),
         OutboundError::NotQueued(error) => Problem::unavailable(
             "queue_unavailable",

@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use domain::{
-    ids::{CallLocator, SmsLocator},
+    ids::{CallLocator, SmsLocator, VoiceSessionId},
     toll_fraud::{Destinations, Quota, Quotas},
 };
+use jiff::{SignedDuration, Timestamp};
 use lambda_kit::{
-    capability::{Purpose, SigningKeys},
+    capability::{Purpose, SigningKeys, StreamToken},
     config::{
         CallerIdConfig, ExotelConfig, LocaleConfig, OutboundConfig, PublicUrls, QueueConfig, TableConfig,
+        VoicebotConfig,
     },
     https::{self, HttpsClient},
     init::{Boot, BoxError, Live},
     records::{Outcome, Resend},
 };
 use services::outbound::{
-    Account, AccountSettings, Exotel, Outbound, OutboundQueue, QueueError, Rules, Step, Task,
+    Account, AccountSettings, BotLine, Exotel, Outbound, OutboundQueue, QueueError, Rules, Step, Task,
     clock::{Machine, SharedWorld},
     limiter::Limiter,
 };
@@ -29,8 +31,13 @@ pub struct Dispatcher {
     keys: Live<SigningKeys>,
     urls: PublicUrls,
     locale: LocaleConfig,
+    /// `None` when its settings cannot be used: that must not hold up calls between people.
+    voicebot: Option<VoicebotConfig>,
     http: HttpsClient,
 }
+
+/// A bot's socket is opened when the person answers: so long may it ring.
+const RINGS_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 
 impl Dispatcher {
     /// Built once, in init.
@@ -86,6 +93,9 @@ impl Dispatcher {
             keys: boot.live(SigningKeys::from_env)?,
             urls,
             locale,
+            voicebot: VoicebotConfig::from_env(settings)
+                .inspect_err(|error| tracing::error!("calls to bots are refused: {error}"))
+                .ok(),
             http: https::client()?,
         })
     }
@@ -134,6 +144,7 @@ impl Dispatcher {
             dlt_template_id: config.dlt_template_id.clone(),
             country: self.locale.country,
         };
+        let bot = self.bot_line(&config.account_sid, &keys);
         let url = Arc::new(move |purpose, id: String| base.join(&keys.callback_path(purpose, &id)));
         let sms_url = Arc::clone(&url);
         let account = Account::connect(
@@ -143,8 +154,37 @@ impl Dispatcher {
             move |sms: &SmsLocator| sms_url(Purpose::Sms, sms.to_string()),
         );
         account
+            .map(|account| account.with_bot(bot))
             .inspect_err(|error| tracing::error!("nothing can be sent: {error}"))
             .ok()
+    }
+
+    /// Where calls to a bot go, as `voicebot-call` has it.
+    fn bot_line(&self, account_sid: &str, keys: &Arc<SigningKeys>) -> Option<BotLine> {
+        let voicebot = self.voicebot.as_ref()?;
+        if let Some(app_id) = &voicebot.app_id {
+            return Some(BotLine::flow(account_sid, app_id));
+        }
+        let (ws_url, bot) = (voicebot.ws_url.clone()?, voicebot.default_bot.clone()?);
+        voicebot.bots.get(&bot).filter(|kind| kind.is_ours())?;
+        let (rate, keys) = (voicebot.sample_rate, Arc::clone(keys));
+        let url = move |session: &VoiceSessionId, now: Timestamp| {
+            let token = StreamToken {
+                session: session.clone(),
+                expires_at: now + RINGS_WITHIN,
+            };
+            let (token, rate) = (token.seal(&keys), rate.hz().to_string());
+            ws_url.with_query([
+                ("call_id", session.as_str()),
+                ("token", &token),
+                ("sample-rate", &rate),
+            ])
+        };
+        Some(BotLine::Stream {
+            bot,
+            rate,
+            url: Arc::new(url),
+        })
     }
 }
 

@@ -510,12 +510,14 @@ pub struct InboundCall {
 /// A call placed through Exotel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExotelCall {
-    /// Rung first.
+    /// Rung first; in a call to a bot, the ExoPhone that it is placed from.
     pub agent_phone: PhoneNumber,
-    /// Rung when the agent has answered.
+    /// Rung when the agent has answered; in a call to a bot, at once.
     pub lead_phone: PhoneNumber,
     /// The ExoPhone that both see.
     pub caller_id: PhoneNumber,
+    /// Whether a bot talks with the lead, and no agent is rung.
+    pub to_bot: bool,
     /// How many times the request was, or is being, made; 0 while it only waits.
     pub attempt: u32,
     /// Why it was refused, expired or given up, for people; numbers masked.
@@ -529,6 +531,8 @@ impl Call {
     pub fn outcome(&self) -> Outcome {
         match &self.origin {
             CallOrigin::Logged { outcome, .. } => *outcome,
+            // There is no second leg: the bot is there when the person answers.
+            CallOrigin::Exotel(call) if call.to_bot => outcome_of(call.progress.state, None, None),
             CallOrigin::Exotel(call) => call.progress.outcome(),
             CallOrigin::Inbound(call) => call.outcome,
         }

@@ -195,6 +195,22 @@ given_id!(
     ExoPhoneSid, "ExoPhone sid", "1 to 64 letters, digits, +, _ or -", exophone_sid
 );
 
+/// Leads that nobody wrote: the homes of calls to numbers that are no lead's.
+const UNLISTED: &str = "unlisted-";
+
+impl LeadId {
+    /// The home of calls to a number that is no lead's; `hash` is the number's, so that no id tells a number.
+    pub fn unlisted(hash: &str) -> Self {
+        let hash = hash.get(..32).unwrap_or(hash);
+        Self(format!("{UNLISTED}{hash}"))
+    }
+
+    /// Whether it is such a home. There is never a row of such a lead.
+    pub fn is_unlisted(&self) -> bool {
+        self.0.starts_with(UNLISTED)
+    }
+}
+
 impl AlertSubject {
     /// An ExoPhone.
     pub fn exophone(sid: &ExoPhoneSid) -> Self {
@@ -286,6 +302,14 @@ mod tests {
         let text = locator.to_string();
         assert!(text.len() <= 128);
         assert_eq!(text.parse::<CallLocator>().unwrap(), locator);
+    }
+
+    #[test]
+    fn the_home_of_an_unlisted_number_is_an_id_like_any() {
+        let home = LeadId::unlisted("0f1e2d3c4b5a69788796a5b4c3d2e1f0");
+        assert!(home.is_unlisted());
+        assert_eq!(home.as_str().parse::<LeadId>().unwrap(), home);
+        assert!(!"lead-1".parse::<LeadId>().unwrap().is_unlisted());
     }
 
     #[test]

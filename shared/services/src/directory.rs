@@ -271,6 +271,10 @@ impl Directory {
     }
 
     fn read_lead(&self, id: LeadId, written: &WrittenLead) -> Result<Lead, ServiceError> {
+        if id.is_unlisted() {
+            let message = "ids that begin with unlisted- are kept for numbers that are no lead's";
+            return Err(ServiceError::field("id", message));
+        }
         let user = |field: &'static str, text: &Option<String>| -> Result<Option<UserId>, ServiceError> {
             given(text)
                 .map(|text| text.parse().map_err(|error| ServiceError::field(field, error)))

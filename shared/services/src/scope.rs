@@ -1,6 +1,6 @@
 //! Which leads a caller sees. Every use case about a lead begins here.
 
-use domain::{access::Caller, access::Role, directory::Lead, ids::LeadId};
+use domain::{access::Caller, access::Role, directory::Lead, ids::LeadId, phone::PhoneNumber};
 use table::{LeadScope, Table};
 
 use crate::ServiceError;
@@ -14,6 +14,19 @@ pub async fn lead_in_scope(table: &Table, caller: &Caller, id: &LeadId) -> Resul
         Some(lead) if caller.may_see(&lead) => Ok(lead),
         _ => Err(ServiceError::NotFound),
     }
+}
+
+/// The lead in the caller's scope with this number, the one contacted last when there are several.
+///
+/// # Errors
+/// [`ServiceError::Table`].
+pub async fn lead_with_number(
+    table: &Table,
+    caller: &Caller,
+    number: &PhoneNumber,
+) -> Result<Option<Lead>, ServiceError> {
+    let leads = table.leads_by_phone(number).await?;
+    Ok(leads.into_iter().find(|lead| caller.may_see(lead)))
 }
 
 /// The leads that are the caller's: all, owned or assigned.

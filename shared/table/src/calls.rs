@@ -20,7 +20,7 @@ use crate::{
     item::{self, Entity},
     keys::{self, Attributes, Primary},
     placed::{self, Claim, Facts, Held, Merged, Placed, Recorded},
-    store::{Range, Select, Transacted},
+    store::{Range, Select, Transacted, Written},
 };
 
 /// What became of a new row.
@@ -55,6 +55,8 @@ pub(crate) struct CallRow {
     lead_phone: Option<PhoneNumber>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     caller_id: Option<PhoneNumber>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    to_bot: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -106,6 +108,7 @@ impl CallRow {
             agent_phone: None,
             lead_phone: None,
             caller_id: None,
+            to_bot: false,
             attempt: None,
             reason: None,
             state: None,
@@ -142,6 +145,7 @@ impl CallRow {
                 row.agent_phone = Some(exotel.agent_phone.clone());
                 row.lead_phone = Some(exotel.lead_phone.clone());
                 row.caller_id = Some(exotel.caller_id.clone());
+                row.to_bot = exotel.to_bot;
                 row.attempt = Some(exotel.attempt);
                 row.reason.clone_from(&exotel.reason);
                 row.state = Some(progress.state);
@@ -162,9 +166,15 @@ impl CallRow {
     fn into_call(self, locator: CallLocator) -> Option<Call> {
         let origin = match self.source {
             CallSource::Exotel => CallOrigin::Exotel(Box::new(ExotelCall {
-                agent_phone: self.agent_phone?,
+                agent_phone: self.agent_phone.clone()?,
                 lead_phone: self.lead_phone?,
-                caller_id: self.caller_id?,
+                // A claim notes what calls between people show; a bot's call keeps the ExoPhone that it was asked for.
+                caller_id: if self.to_bot {
+                    self.agent_phone?
+                } else {
+                    self.caller_id?
+                },
+                to_bot: self.to_bot,
                 attempt: self.attempt?,
                 reason: self.reason,
                 progress: CallProgress {
@@ -318,6 +328,19 @@ impl Table {
         let row = self.new_row(to_item(call)?);
         let lead = TransactWriteItem::builder().update(lead).build();
         self.create(vec![lead, row]).await
+    }
+
+    /// Writes a new call to a number that is no lead's, in the home that the number has. 1 write unit.
+    ///
+    /// # Errors
+    /// As [`Table::create_call`].
+    pub async fn create_unlisted_call(&self, call: &Call) -> Result<Create, TableError> {
+        debug_assert!(call.locator.lead_id.is_unlisted());
+        let absent = Expression::new().only_if_absent(keys::PK);
+        Ok(match self.put(to_item(call)?, absent).await? {
+            Written::Done(_) => Create::Created,
+            Written::Unmet(_) => Create::Exists,
+        })
     }
 
     /// Writes a call logged by hand or by the AI caller; the lead's counters stay as they are.

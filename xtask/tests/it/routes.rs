@@ -48,6 +48,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("GET /voicebot/sessions", "voicebot-sessions"),
     ("GET /api/admin/voicebot/sessions", "voicebot-sessions"),
     ("GET /api/admin/voicebot/sessions/{id}", "voicebot-sessions"),
+    ("POST /call", "voicebot-call"),
     ("GET /voicebot/connect", "voicebot-connect"),
     ("POST /voicebot/connect", "voicebot-connect"),
     ("GET /api/v1/exotel/voice/connect", "voicebot-connect"),

@@ -369,6 +369,7 @@ pub(crate) fn call(n: i64) -> Call {
             agent_phone: "+919811100099".parse().unwrap(),
             lead_phone: "+919811100001".parse().unwrap(),
             caller_id: "+918045550100".parse().unwrap(),
+            to_bot: false,
             attempt: 1,
             reason: None,
             progress: CallProgress::new(CallState::InFlight),

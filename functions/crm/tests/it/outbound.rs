@@ -1,4 +1,4 @@
-//! Click-to-call and send-sms against the Exotel simulator, with the clock in the test's hand.
+//! Click-to-call, send-sms and calls by bots against the Exotel simulator, with the clock in the test's hand.
 
 use std::{
     pin::Pin,
@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
-use crm::{Crm, outbound::OutboundDoor};
+use crm::{Crm, bot_calls::BotCallDoor, outbound::OutboundDoor};
 use domain::{access::Role, directory::User, outbound_limit::Class, phone::PhoneNumber};
 use dynamo::Dynamo;
 use exotel_simulator::{ApiFault, Script, Simulator};
 use jiff::{SignedDuration, Timestamp};
 use lambda_kit::{
     capability::{Purpose, SigningKeys},
-    config::{CorsConfig, OutboundConfig, PublicUrls, Settings},
+    config::{CorsConfig, OutboundConfig, PublicUrls, Settings, VoicebotConfig},
     http::{Request, answer},
     https,
     init::Boot,
@@ -28,7 +28,7 @@ use table::Table;
 use crate::{
     click_to_call,
     house::{self, ADMIN, Answer, Event, SALES, STRANGERS, lead},
-    send_sms,
+    send_sms, voicebot_call,
 };
 
 const CALL: &str = "/api/sales/crm/{id}/exotel-call";
@@ -59,22 +59,22 @@ impl Hands {
     }
 }
 
-/// The two doors, a table, a queue and a simulated Exotel.
-struct Exchange {
+/// The doors, a table, a queue and a simulated Exotel.
+pub(crate) struct Exchange {
     _dynamo: Dynamo,
-    table: Table,
+    pub(crate) table: Table,
     queued: Arc<Mutex<Vec<String>>>,
-    exotel: exotel_simulator::Handle,
-    door: OutboundDoor,
-    hands: Arc<Hands>,
+    pub(crate) exotel: exotel_simulator::Handle,
+    bots: BotCallDoor,
+    pub(crate) hands: Arc<Hands>,
 }
 
 impl Exchange {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(&[]).await
     }
 
-    async fn with(extra: &[(&'static str, &'static str)]) -> Self {
+    pub(crate) async fn with(extra: &[(&'static str, &'static str)]) -> Self {
         let exotel = Simulator::start(Default::default()).await.unwrap();
         let dynamo = Dynamo::start().await;
         let (queue_url, queued) = house::queue().await;
@@ -120,6 +120,7 @@ impl Exchange {
             PublicUrls::from_env(boot.settings()).unwrap(),
             hands.clone(),
         );
+        let bots = BotCallDoor::new(door, VoicebotConfig::from_env(boot.settings()).unwrap());
         let table = Table::new(dynamo.client(), dynamo::TABLE_NAME);
         table.put_lead(&lead("lead-1")).await.unwrap();
         for user in ["sales-1", "admin-1"] {
@@ -141,23 +142,28 @@ impl Exchange {
             table,
             queued,
             exotel,
-            door,
+            bots,
             hands,
         }
     }
 
-    async fn send(&self, event: Event) -> Answer {
+    pub(crate) async fn send(&self, event: Event) -> Answer {
         let request = Request::from_event(&event.0.to_string()).unwrap();
         let cors = CorsConfig::default();
-        let is_call = event.0["routeKey"].as_str().unwrap().ends_with("exotel-call");
-        let response = if is_call {
+        let route = event.0["routeKey"].as_str().unwrap();
+        let response = if route == "POST /call" {
             answer(&cors, request, async |r| {
-                Box::pin(click_to_call::handle(&self.door, r)).await
+                Box::pin(voicebot_call::handle(&self.bots, r)).await
+            })
+            .await
+        } else if route.ends_with("exotel-call") {
+            answer(&cors, request, async |r| {
+                Box::pin(click_to_call::handle(&self.bots.outbound, r)).await
             })
             .await
         } else {
             answer(&cors, request, async |r| {
-                Box::pin(send_sms::handle(&self.door, r)).await
+                Box::pin(send_sms::handle(&self.bots.outbound, r)).await
             })
             .await
         };
@@ -180,7 +186,7 @@ impl Exchange {
     }
 
     /// What happens to the next request.
-    fn next(&self, fault: ApiFault) {
+    pub(crate) fn next(&self, fault: ApiFault) {
         self.exotel.script(Script {
             api: Some(fault),
             ..Script::default()
@@ -188,7 +194,7 @@ impl Exchange {
     }
 
     /// Requests that Exotel got.
-    fn posts(&self) -> Vec<exotel_simulator::Request> {
+    pub(crate) fn posts(&self) -> Vec<exotel_simulator::Request> {
         self.exotel
             .requests()
             .into_iter()
@@ -196,7 +202,7 @@ impl Exchange {
             .collect()
     }
 
-    fn take_queued(&self) -> Vec<Value> {
+    pub(crate) fn take_queued(&self) -> Vec<Value> {
         let queued = std::mem::take(&mut *self.queued.lock().unwrap());
         queued
             .iter()
@@ -205,7 +211,7 @@ impl Exchange {
     }
 }
 
-const SIGNING_KEY: &str = "another secret of thirty-two characters";
+pub(crate) const SIGNING_KEY: &str = "another secret of thirty-two characters";
 
 fn click(lead: &str) -> Event {
     Event::new("POST", CALL, &format!("/api/sales/crm/{lead}/exotel-call"))

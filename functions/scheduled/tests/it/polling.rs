@@ -227,6 +227,7 @@ async fn clicked(house: &House, client: &exotel::Client, n: u32, to: &str) -> Ca
             agent_phone: "+919811100099".parse().unwrap(),
             lead_phone: lead.phone.clone(),
             caller_id: "+918045550100".parse().unwrap(),
+            to_bot: false,
             attempt: 1,
             reason: None,
             progress: CallProgress::new(CallState::InFlight),

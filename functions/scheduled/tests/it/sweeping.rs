@@ -41,6 +41,7 @@ async fn a_minutes_run_ends_what_nobody_reported_the_end_of() {
                 agent_phone: "+919811100099".parse().unwrap(),
                 lead_phone: lead.phone.clone(),
                 caller_id: "+918045550100".parse().unwrap(),
+                to_bot: false,
                 attempt: 1,
                 reason: None,
                 progress: CallProgress::new(state),

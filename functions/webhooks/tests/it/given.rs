@@ -99,6 +99,7 @@ impl World {
                 agent_phone: "+919811100001".parse().unwrap(),
                 lead_phone: "+919811100002".parse().unwrap(),
                 caller_id: "+918045550100".parse().unwrap(),
+                to_bot: false,
                 attempt: 1,
                 reason: None,
                 progress: CallProgress::new(state),

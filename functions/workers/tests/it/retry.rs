@@ -45,6 +45,9 @@ struct Stage {
     call: CallLocator,
 }
 
+/// An ExoPhone that somebody asked for, not the account's caller id.
+const OTHER_EXOPHONE: &str = "+918045550101";
+
 fn event() -> Value {
     serde_json::from_str(include_str!("../../../../events/retry-outbound.place-call.json")).unwrap()
 }
@@ -52,6 +55,11 @@ fn event() -> Value {
 impl Stage {
     /// The call that the example event names, waiting, a second after it was wanted.
     async fn new() -> Self {
+        Self::of(false, &[]).await
+    }
+
+    /// The same, of a bot's call if it is one, with these settings besides.
+    async fn of(to_bot: bool, more: &[(&'static str, &str)]) -> Self {
         let world = World::new().await;
         let exotel = Simulator::start(Default::default()).await.unwrap();
         let mut all = vec![
@@ -72,6 +80,7 @@ impl Stage {
         ] {
             all.push((name, value.to_owned()));
         }
+        all.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let settings = Settings::new(move |name| {
             all.iter()
                 .find(|(key, _)| *key == name)
@@ -84,15 +93,17 @@ impl Stage {
         let dead_letters = Some(world.aws.queue_url());
         let queue = OutboundQueue::connect(&world.aws.settings(), world.aws.queue_url(), dead_letters);
         let dispatcher = Dispatcher::new(&boot, queue, Arc::new(Hands(Mutex::new(now)))).unwrap();
+        let agent_phone = if to_bot { OTHER_EXOPHONE } else { "+919811100099" };
         let row = Call {
             locator: call.clone(),
             called_by: Some("sales-1".parse().unwrap()),
             called_at: call.id.created_at(),
             notes: None,
             origin: CallOrigin::Exotel(Box::new(ExotelCall {
-                agent_phone: "+919811100099".parse().unwrap(),
+                agent_phone: agent_phone.parse().unwrap(),
                 lead_phone: "+919811100002".parse().unwrap(),
                 caller_id: "+918045550100".parse().unwrap(),
+                to_bot,
                 attempt: 0,
                 reason: None,
                 progress: CallProgress::new(CallState::Waiting),
@@ -186,4 +197,52 @@ async fn a_message_stays_in_the_queue_when_its_next_one_cannot_be_sent() {
     assert_eq!(stage.posts(), 1);
     let body = json!({"type": "place_call.v1", "call": stage.call.to_string(), "attempt": 2, "refusals": 1});
     assert_eq!(stage.world.aws.messages(), [json!({"body": body, "delay": 4})]);
+}
+
+#[tokio::test]
+async fn a_bots_call_is_placed_from_the_exophone_that_was_asked_for() {
+    let stage = Stage::of(true, &[("EXOTEL_APP_ID", "926")]).await;
+    assert_eq!(stage.handle(&event()).await, json!([]));
+    assert_eq!(stage.state().await, CallState::Accepted);
+    let post = stage
+        .exotel
+        .requests()
+        .into_iter()
+        .find(|request| request.method == "POST");
+    let params = post.unwrap().params;
+    for (name, value) in [
+        ("From", "+919811100002"),
+        ("CallerId", OTHER_EXOPHONE),
+        ("Url", "https://my.exotel.com/acme1/exoml/start_voice/926"),
+    ] {
+        assert_eq!(params.get(name), Some(value), "{name}");
+    }
+    assert_eq!((params.get("To"), params.get("StreamUrl")), (None, None));
+    let row = stage.world.table.call(&stage.call).await.unwrap().unwrap();
+    assert_eq!(row.exotel().unwrap().caller_id, OTHER_EXOPHONE.parse().unwrap());
+}
+
+#[tokio::test]
+async fn bots_that_cannot_be_read_hold_up_no_call_between_people() {
+    let stage = Stage::of(false, &[("VOICEBOT_BOTS", "{")]).await;
+    assert_eq!(stage.handle(&event()).await, json!([]));
+    assert_eq!(stage.state().await, CallState::Accepted);
+    let stage = Stage::of(true, &[("VOICEBOT_BOTS", "{")]).await;
+    assert_eq!(stage.handle(&event()).await, json!([]));
+    assert_eq!((stage.state().await, stage.posts()), (CallState::Refused, 0));
+}
+
+#[tokio::test]
+async fn a_bots_call_that_nobody_told_of_is_found_in_exotels_list() {
+    let stage = Stage::of(true, &[("EXOTEL_APP_ID", "926")]).await;
+    stage.exotel.script(Script {
+        api: Some(ApiFault::ResetAfterAccept),
+        ..Script::default()
+    });
+    assert_eq!(stage.handle(&event()).await, json!([]));
+    assert_eq!((stage.state().await, stage.posts()), (CallState::Unconfirmed, 1));
+    let next = stage.world.aws.messages();
+    assert_eq!(next[0]["body"]["type"], "resolve_call.v1", "{next:?}");
+    assert_eq!(stage.handle(&event()).await, json!([]), "it is not placed again");
+    assert_eq!(stage.posts(), 1);
 }

@@ -113,7 +113,11 @@ impl Clicked for Call {
     }
 
     async fn create(&self, table: &table::Table) -> Result<Create, TableError> {
-        table.create_call(self).await
+        if self.locator.lead_id.is_unlisted() {
+            table.create_unlisted_call(self).await
+        } else {
+            table.create_call(self).await
+        }
     }
 
     async fn read(table: &table::Table, locator: &CallLocator) -> Result<Option<Self>, TableError> {
@@ -184,6 +188,7 @@ impl Outbound {
                 agent_phone,
                 lead_phone: click.lead.phone.clone(),
                 caller_id,
+                to_bot: false,
                 attempt: 0,
                 reason: None,
                 progress: CallProgress::new(CallState::Waiting),
@@ -225,7 +230,7 @@ impl Outbound {
     }
 
     /// What became of a click whose function died.
-    async fn resume<I: Clicked>(
+    pub(super) async fn resume<I: Clicked>(
         &self,
         resumed: bool,
         locator: &I::Locator,
@@ -237,7 +242,7 @@ impl Outbound {
     }
 
     /// A slot, the row, the request.
-    async fn click<I: Clicked, E: Exotel>(
+    pub(super) async fn click<I: Clicked, E: Exotel>(
         &self,
         account: &Account<E>,
         queue: &OutboundQueue,

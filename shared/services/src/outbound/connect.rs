@@ -9,7 +9,7 @@ use domain::{
 use exotel::{Client, Credentials, sms::SmsType};
 use secrecy::SecretString;
 
-use super::{Account, SmsSettings};
+use super::{Account, BotLine, SmsSettings};
 
 /// An account as the settings have it.
 #[derive(Debug, Clone)]
@@ -98,8 +98,17 @@ impl Account<Client> {
                 dlt_entity_id: settings.dlt_entity_id,
                 dlt_template_id: settings.dlt_template_id,
             },
+            bot: None,
             call_callback: Arc::new(call_callback),
             sms_callback: Arc::new(sms_callback),
         })
+    }
+}
+
+impl<E> Account<E> {
+    /// With calls to a bot.
+    #[must_use]
+    pub fn with_bot(self, bot: Option<BotLine>) -> Self {
+        Self { bot, ..self }
     }
 }

@@ -73,7 +73,7 @@ impl Outbound {
                 }
             }
         }
-        let error = match row.request(account).await {
+        let error = match row.request(account, self.world.now()).await {
             Ok(report) => return self.accept(row, report).await,
             Err(error) => error,
         };

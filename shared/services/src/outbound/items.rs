@@ -17,7 +17,7 @@ use exotel::{
 use jiff::Timestamp;
 use table::{Claim, Recorded, Table, TableError};
 
-use super::{Account, Exotel, Task, reports::sms_report};
+use super::{Account, BotLine, Exotel, Task, bots::session_of, reports::sms_report};
 
 /// The states that are ours to set, of calls and messages alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +75,12 @@ pub(super) trait Item: Sized {
         locator: &Self::Locator,
         report: &Self::Report,
     ) -> Result<Recorded, TableError>;
-    /// Sends the one request; what Exotel's answer says, as a report.
-    async fn request<E: Exotel>(&self, account: &Account<E>) -> Result<Self::Report, exotel::Error>;
+    /// Sends the one request at `now`; what Exotel's answer says, as a report.
+    async fn request<E: Exotel>(
+        &self,
+        account: &Account<E>,
+        now: Timestamp,
+    ) -> Result<Self::Report, exotel::Error>;
 }
 
 impl From<Intent> for CallState {
@@ -183,7 +187,11 @@ impl Item for Call {
         table.record_call_report(locator, report).await
     }
 
-    async fn request<E: Exotel>(&self, account: &Account<E>) -> Result<CallReport, exotel::Error> {
+    async fn request<E: Exotel>(
+        &self,
+        account: &Account<E>,
+        now: Timestamp,
+    ) -> Result<CallReport, exotel::Error> {
         let Some(call) = self.exotel() else {
             return Err(exotel::Error::InvalidRequest {
                 field: "From",
@@ -198,14 +206,22 @@ impl Item for Call {
             status_callback_content_type: Some(CallbackContentType::Json),
             ..ConnectOptions::default()
         };
-        let request = ConnectCall {
-            options,
-            ..ConnectCall::two_legs(
-                call.agent_phone.as_str(),
-                call.lead_phone.as_str(),
-                call.caller_id.as_str(),
-            )
+        let (person, exophone) = (call.lead_phone.as_str(), call.caller_id.as_str());
+        let placed = match (call.to_bot, &account.bot) {
+            (false, _) => ConnectCall::two_legs(call.agent_phone.as_str(), person, exophone),
+            (true, Some(BotLine::Flow(url))) => ConnectCall::to_flow(person, url.as_str(), exophone),
+            (true, Some(BotLine::Stream { url, .. })) => {
+                let url = url(&session_of(&self.locator.id), now);
+                ConnectCall::to_stream(person, url, exophone)
+            }
+            (true, None) => {
+                return Err(exotel::Error::InvalidRequest {
+                    field: "Url",
+                    problem: "is not known: there is neither a flow nor a socket for bots".to_owned(),
+                });
+            }
         };
+        let request = ConnectCall { options, ..placed };
         let answer = account.exotel.send(&request).await?;
         // Exotel says `in-progress` before anybody has answered: accepted is all that we know.
         let mut report = CallReport::new(ReportSource::Details, Some(CallState::Accepted));
@@ -284,7 +300,11 @@ impl Item for Sms {
         table.record_sms_report(locator, report).await
     }
 
-    async fn request<E: Exotel>(&self, account: &Account<E>) -> Result<SmsReport, exotel::Error> {
+    async fn request<E: Exotel>(
+        &self,
+        account: &Account<E>,
+        _: Timestamp,
+    ) -> Result<SmsReport, exotel::Error> {
         let options = SmsOptions {
             sms_type: account.sms.sms_type,
             dlt_entity_id: account.sms.dlt_entity_id.clone(),

@@ -2,12 +2,14 @@
 //!
 //! - [`limiter`] gives every request its slot;
 //! - [`Outbound::place_call`] and [`Outbound::send_sms`] are a person's click: the row first, then the request;
+//! - [`Outbound::call_bot`] is the same for a call that a bot leads;
 //! - [`Outbound::ring_to_flow`] is a call with one leg, placed at once or not at all;
 //! - [`Outbound::work`] does what the queue `outbound` carries: what found no slot, what is tried again, and the
 //!   search for what may have reached Exotel;
 //! - [`Outbound::sweep`] settles, every minute, what nobody else will;
 //! - [`Outbound::begin`] lets a repeated request have the first one's answer.
 
+mod bots;
 mod caller_id;
 mod clicks;
 pub use crate::clock;
@@ -32,17 +34,18 @@ use table::{Table, TableError};
 /// The client of Exotel's API, which an [`Account`] is reached by.
 pub use exotel::Client;
 
-use self::{caller_id::CallerIds, clock::SharedWorld, limiter::Limiter};
 pub use self::{
+    bots::{BotCall, home_of},
     clicks::{Click, Placed, Text},
     connect::{AccountSettings, UnusableAccount, client},
-    exotel_side::{Account, Exotel, SmsSettings},
+    exotel_side::{Account, BotLine, Exotel, SmsSettings, StreamUrl},
     once::{Request, fingerprint},
     one_leg::{FlowCall, Rung},
     queue::{OutboundQueue, QueueError},
     sweep::Swept,
     tasks::{Step, Task},
 };
+use self::{caller_id::CallerIds, clock::SharedWorld, limiter::Limiter};
 use domain::{
     phone::Country,
     toll_fraud::{Counted, Window},
@@ -116,6 +119,9 @@ pub enum OutboundError {
         /// Seconds until there may be one.
         retry_after_secs: u32,
     },
+    /// There is neither a flow nor a socket that a call to a bot could go to.
+    #[error("calls to a bot have nowhere to go")]
+    NoBot,
     /// The lead has just gone.
     #[error("the lead is gone")]
     LeadGone,

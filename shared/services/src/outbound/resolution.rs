@@ -20,7 +20,7 @@ use table::{TableError, limits::Reserving};
 use crate::call_records::time;
 
 use super::{
-    Account, Exotel, Outbound, Step, Task,
+    Account, Exotel, Outbound, Step, Task, home_of,
     limiter::Permission,
     reports::{call_report, sms_report},
 };
@@ -153,8 +153,12 @@ impl Outbound {
         }
         let span = span_of(row.called_at);
         let request = ListCalls {
-            from: vec![call.agent_phone.as_str().into()],
-            to: vec![call.lead_phone.as_str().into()],
+            from: vec![first_leg(call).as_str().into()],
+            to: if call.to_bot {
+                Vec::new()
+            } else {
+                vec![call.lead_phone.as_str().into()]
+            },
             created: Some(CreatedBetween::new(span.0, span.1, &default_zone())),
             page_size: Some(MOST_CANDIDATES),
             ..ListCalls::default()
@@ -248,8 +252,18 @@ impl Outbound {
             PhoneNumber::parse(text.as_str(), self.rules.country).ok()
         };
         let created = time(listed.date_created.as_ref());
-        number(&listed.from).as_ref() == Some(&call.agent_phone)
-            && number(&listed.to).as_ref() == Some(&call.lead_phone)
+        // A bot's call has no second leg: Exotel lists none, or the ExoPhone.
+        let to = number(&listed.to);
+        let is_to = match call.to_bot {
+            false => to.as_ref() == Some(&call.lead_phone),
+            // The person may have rung the ExoPhone as well.
+            true => {
+                to.as_ref().is_none_or(|to| *to == call.caller_id)
+                    && listed.direction != Some(exotel::Direction::Inbound)
+            }
+        };
+        number(&listed.from).as_ref() == Some(first_leg(call))
+            && is_to
             // Usually the ExoPhone's number, not always: only another number speaks against it.
             && number(&listed.phone_number_sid).is_none_or(|number| number == call.caller_id)
             && created.is_some_and(|created| (span.0..=span.1).contains(&created))
@@ -277,9 +291,11 @@ impl Outbound {
         let apart = span.1.duration_since(span.0);
         let before = CallId::lower_bound(row.called_at + apart);
         let mut leads = vec![row.locator.lead_id.clone()];
-        for lead in self.table.leads_by_phone(&call.lead_phone).await? {
-            if !leads.contains(&lead.id) {
-                leads.push(lead.id);
+        let listed = self.table.leads_by_phone(&call.lead_phone).await?;
+        let unlisted = call.to_bot.then(|| home_of(None, &call.lead_phone));
+        for lead in listed.into_iter().map(|lead| lead.id).chain(unlisted) {
+            if !leads.contains(&lead) {
+                leads.push(lead);
             }
         }
         for lead in leads {
@@ -288,7 +304,9 @@ impl Outbound {
                 other.locator != row.locator
                     && row.called_at.duration_since(other.called_at) < apart
                     && other.exotel().is_some_and(|other| {
-                        other.agent_phone == call.agent_phone
+                        // The list may not say which ExoPhone a bot's call showed.
+                        (call.to_bot || other.agent_phone == call.agent_phone)
+                            && other.to_bot == call.to_bot
                             && other.lead_phone == call.lead_phone
                             && may_have_been_placed(&other.progress)
                     })
@@ -298,6 +316,15 @@ impl Outbound {
             }
         }
         Ok(false)
+    }
+}
+
+/// Who is dialled first, which Exotel lists as `From`.
+fn first_leg(call: &ExotelCall) -> &PhoneNumber {
+    if call.to_bot {
+        &call.lead_phone
+    } else {
+        &call.agent_phone
     }
 }
 

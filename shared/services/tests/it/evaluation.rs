@@ -262,6 +262,7 @@ async fn calls_that_are_unconfirmed_for_ten_minutes_are_an_alert_until_they_are_
                 agent_phone: "+919811100099".parse().unwrap(),
                 lead_phone: lead.phone.clone(),
                 caller_id: "+918045550100".parse().unwrap(),
+                to_bot: false,
                 attempt: 1,
                 reason: None,
                 progress: CallProgress::new(state),

@@ -135,6 +135,7 @@ impl House {
                 dlt_entity_id: None,
                 dlt_template_id: None,
             },
+            bot: None,
             call_callback: Arc::new(|call| format!("https://hooks.example.in/{call}")),
             sms_callback: Arc::new(|sms| format!("https://hooks.example.in/{sms}")),
         };
@@ -176,6 +177,7 @@ impl House {
                 agent_phone: "+919811100001".parse().unwrap(),
                 lead_phone: "+919811100002".parse().unwrap(),
                 caller_id: "+918045550100".parse().unwrap(),
+                to_bot: false,
                 attempt: u32::from(state != CallState::Waiting),
                 reason: None,
                 progress: CallProgress::new(state),

@@ -670,6 +670,7 @@ async fn play(seed: u64) -> Result<Counts, String> {
             dlt_entity_id: None,
             dlt_template_id: None,
         },
+        bot: None,
         call_callback: Arc::new(|call| format!("https://hooks.example.in/{call}")),
         sms_callback: Arc::new(|sms| format!("https://hooks.example.in/{sms}")),
     };

@@ -209,3 +209,28 @@ async fn of_many_claimers_exactly_one_gets_the_attempt() {
         Claim::Claimed(_)
     ));
 }
+
+#[tokio::test]
+async fn a_call_to_a_number_that_is_no_leads_has_a_home_of_its_own() {
+    let (dynamo, table) = table().await;
+    let home = LeadId::unlisted("0f1e2d3c4b5a69788796a5b4c3d2e1f0");
+    let mut placed = call(&home, 1, CallState::InFlight);
+    if let CallOrigin::Exotel(exotel) = &mut placed.origin {
+        exotel.to_bot = true;
+        // The ExoPhone is the only other party.
+        exotel.agent_phone = exotel.caller_id.clone();
+    }
+    dynamo.meter().take();
+    assert_eq!(
+        table.create_unlisted_call(&placed).await.unwrap(),
+        Create::Created
+    );
+    assert_eq!(dynamo.meter().take().write_units, 1.0);
+    assert_eq!(table.create_unlisted_call(&placed).await.unwrap(), Create::Exists);
+    assert_eq!(table.call(&placed.locator).await.unwrap(), Some(placed.clone()));
+    let mut report = CallReport::new(ReportSource::Callback, Some(CallState::Completed));
+    report.sid = Some("abc123".parse().unwrap());
+    table.record_call_report(&placed.locator, &report).await.unwrap();
+    let found = table.call_by_sid(&"abc123".parse().unwrap()).await.unwrap();
+    assert_eq!(found, Some(placed.locator));
+}

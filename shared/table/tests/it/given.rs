@@ -49,6 +49,7 @@ pub(crate) fn call(lead: &LeadId, n: i64, state: CallState) -> Call {
             agent_phone: "+919811100099".parse().unwrap(),
             lead_phone: "+919811100001".parse().unwrap(),
             caller_id: "+918045550100".parse().unwrap(),
+            to_bot: false,
             attempt: u32::from(state == CallState::InFlight),
             reason: None,
             progress: CallProgress::new(state),
