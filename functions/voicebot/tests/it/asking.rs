@@ -2,9 +2,12 @@
 
 use domain::{
     call_record::Direction,
-    ids::VoiceSessionId,
+    ids::{DidId, VoiceSessionId},
+    integration::Did,
     voicebot::{Rate, record::VoiceSession},
 };
+
+use serde_json::json;
 
 use crate::given::{Ask, CALL_SID, World, answered, ask, now, session_of};
 
@@ -53,11 +56,11 @@ async fn every_way_of_asking_gives_the_same_session() {
 }
 
 #[tokio::test]
-async fn an_answer_costs_one_write_and_no_read() {
+async fn an_answer_with_the_urls_bot_costs_one_write_and_no_read() {
     let world = World::new().await;
-    let door = world.door(Some("echo"));
+    let door = world.door(None);
     world.dynamo.meter().take();
-    session_of(&ask(&door, &Ask::get("/voicebot/connect", CALL)).await);
+    session_of(&ask(&door, &Ask::get("/exotel/echo", CALL)).await);
     let spent = world.dynamo.meter().take();
     // The item, and its place in the index.
     assert_eq!(
@@ -107,6 +110,36 @@ async fn in_a_call_that_was_placed_the_person_is_who_was_called() {
         ..expected(id, "echo")
     };
     assert_eq!(kept, ours);
+}
+
+#[tokio::test]
+async fn a_numbers_bot_goes_before_the_default_and_behind_the_urls() {
+    let world = World::new().await;
+    let door = world.door(Some("echo"));
+    let did: Did = serde_json::from_value(json!({
+        "id": DidId::new(now(), 1), "number": "+918045550100", "bot_id": "reception",
+    }))
+    .unwrap();
+    world.table.add_did(&did).await.unwrap();
+    let other = CALL.replace("08045550100", "08045550101");
+    for (n, (path, call, bot, read_units)) in [
+        ("/voicebot/connect", CALL, "reception", 1.0),
+        ("/voicebot/connect", other.as_str(), "echo", 1.0),
+        ("/exotel/demo", CALL, "demo", 0.0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.dynamo.meter().take();
+        let id = session_of(&answered(&door, &Ask::get(path, call).event(), now(), n as u128).await);
+        assert_eq!(
+            world.dynamo.meter().take().read_units,
+            read_units,
+            "{path} {call}"
+        );
+        let kept = world.table.voice_session(&id).await.unwrap().unwrap();
+        assert_eq!(kept.bot_id, bot, "{path} {call}");
+    }
 }
 
 #[tokio::test]

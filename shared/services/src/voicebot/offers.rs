@@ -24,6 +24,8 @@ use super::sessions::Sessions;
 const ATTEMPT: Duration = Duration::from_millis(350);
 const OPERATION: Duration = Duration::from_millis(700);
 const FIRST_BACKOFF: Duration = Duration::from_millis(25);
+/// The read that tells a number's bot may take so much of it: the write comes after.
+const NUMBER_PATIENCE: Duration = Duration::from_millis(250);
 
 /// A question of Exotel's: which URL is this call's stream?
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +96,7 @@ pub struct Rules {
 /// Gives out sessions.
 #[derive(Debug, Clone)]
 pub struct Offers {
+    table: Table,
     sessions: Sessions,
     rules: Rules,
 }
@@ -102,7 +105,8 @@ impl Offers {
     /// Over this table.
     pub fn new(table: Table, rules: Rules) -> Self {
         Self {
-            sessions: Sessions::new(table, rules.country),
+            sessions: Sessions::new(table.clone(), rules.country),
+            table,
             rules,
         }
     }
@@ -127,7 +131,7 @@ impl Offers {
 
     /// The session of the call that asks, kept with one write. `random` gives the last bits of its id.
     ///
-    /// The bot is the one that the URL names, else the default. A call that goes to a media server of the team's gets
+    /// The bot is the one that the URL names, else the called number's, which costs a read, else the default. A call that goes to a media server of the team's gets
     /// there also when its session cannot be kept.
     ///
     /// # Errors
@@ -140,8 +144,9 @@ impl Offers {
     ) -> Result<Offer, Refused> {
         let call = PassthruCall::parse(question.content_type, question.body, question.query)
             .map_err(|error| Refused::Unreadable(mask_numbers(&error.to_string())))?;
-        let (bot, kind) = self.bot(question.bot)?;
-        let session = self.session(&call, bot, kind, VoiceSessionId::new(now, random));
+        let parties = Parties::of(&call, self.rules.country);
+        let (bot, kind) = self.bot(question.bot, parties.number.as_ref()).await?;
+        let session = self.session(&call, parties, &bot, kind, VoiceSessionId::new(now, random));
         let kept = self.sessions.offered(&session).await;
         let to = match kind {
             BotKind::Fleet { url } => {
@@ -162,25 +167,79 @@ impl Offers {
         Ok(Offer { session, to })
     }
 
-    fn bot<'a>(&'a self, of_url: Option<&'a str>) -> Result<(&'a str, &'a BotKind), Refused> {
+    async fn bot(
+        &self,
+        of_url: Option<&str>,
+        number: Option<&PhoneNumber>,
+    ) -> Result<(String, &BotKind), Refused> {
         let Rules {
             bots, default_bot, ..
         } = &self.rules;
-        let of_url = of_url.filter(|name| !name.is_empty()).map(|name| (name, "url"));
-        let (name, named_by) = of_url
-            .or_else(|| default_bot.as_deref().map(|name| (name, "default")))
-            .ok_or(Refused::NoBot)?;
+        let (name, named_by) = match of_url.filter(|name| !name.is_empty()) {
+            Some(name) => (name.to_owned(), "url"),
+            None => match self.of_number(number).await {
+                Some(name) => (name, "number"),
+                None => (default_bot.clone().ok_or(Refused::NoBot)?, "default"),
+            },
+        };
         let unknown = || Refused::UnknownBot {
             named_by,
             known: bots.names(),
         };
-        Ok((name, bots.get(name).ok_or_else(unknown)?))
+        let kind = bots.get(&name).ok_or_else(unknown)?;
+        Ok((name, kind))
     }
 
-    fn session(&self, call: &PassthruCall, bot: &str, kind: &BotKind, id: VoiceSessionId) -> VoiceSession {
-        let number = |number: Option<&exotel::PhoneNumber>| {
-            PhoneNumber::parse(number?.as_str(), self.rules.country).ok()
+    /// The bot of one of the team's numbers. When that cannot be read in time the default has to do: a caller waits.
+    async fn of_number(&self, number: Option<&PhoneNumber>) -> Option<String> {
+        let number = number?;
+        let read = tokio::time::timeout(NUMBER_PATIENCE, self.table.did_of_number(number)).await;
+        let did = match read {
+            Ok(Ok(did)) => did?,
+            Ok(Err(error)) => {
+                tracing::error!("the bot of the number {number:?} was not read: {error}");
+                return None;
+            }
+            Err(_) => {
+                tracing::error!("the bot of the number {number:?} was not read in time");
+                return None;
+            }
         };
+        Some(did.bot_id?.as_str().to_owned())
+    }
+
+    fn session(
+        &self,
+        call: &PassthruCall,
+        parties: Parties,
+        bot: &str,
+        kind: &BotKind,
+        id: VoiceSessionId,
+    ) -> VoiceSession {
+        VoiceSession {
+            is_fleet: !kind.is_ours(),
+            call_sid: call.call_sid.as_str().parse().ok(),
+            call: call.custom_field.as_deref().and_then(|field| field.parse().ok()),
+            direction: parties.direction,
+            caller: parties.caller,
+            number: parties.number,
+            ..VoiceSession::new(id, bot, self.rules.rate)
+        }
+    }
+}
+
+/// Who talks with whom.
+#[derive(Debug)]
+struct Parties {
+    direction: Option<Direction>,
+    caller: Option<PhoneNumber>,
+    number: Option<PhoneNumber>,
+}
+
+impl Parties {
+    fn of(call: &PassthruCall, country: Country) -> Self {
+        let number =
+            |number: Option<&exotel::PhoneNumber>| PhoneNumber::parse(number?.as_str(), country).ok();
         let from = number(call.call_from.as_ref().or(call.from.as_ref()));
         let to = number(call.call_to.as_ref().or(call.to.as_ref()));
         let word = call.direction.as_ref().map(exotel::Direction::as_str);
@@ -190,14 +249,10 @@ impl Offers {
             Some(Direction::Outbound) => (to, from),
             _ => (from, to),
         };
-        VoiceSession {
-            is_fleet: !kind.is_ours(),
-            call_sid: call.call_sid.as_str().parse().ok(),
-            call: call.custom_field.as_deref().and_then(|field| field.parse().ok()),
+        Self {
             direction,
             caller,
             number,
-            ..VoiceSession::new(id, bot, self.rules.rate)
         }
     }
 }
