@@ -62,9 +62,9 @@ async fn without_stream(dynamo: &Dynamo) -> Result<()> {
 /// When a call cannot be placed, or is not clean.
 pub(crate) async fn minute() -> Result<()> {
     println!(
-        "| rate | caller speaks | bot is heard | write units a minute | read units a minute | billed messages out per second heard |"
+        "| rate | caller speaks | bot is heard | write units a minute | read units a minute | billed messages out per second heard: answers of 4 s | of 25 s |"
     );
-    println!("| -: | -: | -: | -: | -: | -: |");
+    println!("| -: | -: | -: | -: | -: | -: | -: |");
     let calls = Rate::ALL.map(|rate| tokio::spawn(minute_at(rate)));
     for call in calls {
         println!("{}", call.await??);
