@@ -21,11 +21,11 @@ use table::{Table, TableError};
 use super::sessions::Sessions;
 
 /// One attempt at the one write, and all of them: Exotel waits a second, and the caller with it.
-const ATTEMPT: Duration = Duration::from_millis(350);
-const OPERATION: Duration = Duration::from_millis(700);
+const ATTEMPT: Duration = Duration::from_millis(300);
+const OPERATION: Duration = Duration::from_millis(600);
 const FIRST_BACKOFF: Duration = Duration::from_millis(25);
 /// The read that tells a number's bot may take so much of it: the write comes after.
-const NUMBER_PATIENCE: Duration = Duration::from_millis(250);
+const NUMBER_PATIENCE: Duration = Duration::from_millis(150);
 
 /// A question of Exotel's: which URL is this call's stream?
 #[derive(Debug, Clone, Copy)]
