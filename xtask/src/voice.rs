@@ -50,10 +50,10 @@ async fn echo(exotel: &Exotel<'_>, admin: &Caller<'_>) -> Result<()> {
         "the echo bot said again what it heard: likeness {likeness:.3}, {} ms of sound, no rule of Exotel's broken",
         stream["heard_ms"]
     ));
-    let session = session(admin, &sid).await?;
+    let session = session(admin, &sid, "caller").await?;
     ensure!(
-        session["bot_id"] == "echo" && session["ended_by"] == "caller",
-        "the session of the echo bot should have been ended by the caller: {session}"
+        session["bot_id"] == "echo",
+        "the session should be the echo bot's: {session}"
     );
     println!(
         "✓ its session is on the list: {} turns, {}",
@@ -87,9 +87,9 @@ async fn menu(exotel: &Exotel<'_>, admin: &Caller<'_>) -> Result<()> {
         "walked the menu by keys, interrupting it: {} ms of sound, no rule of Exotel's broken",
         stream["heard_ms"]
     ));
-    let session = session(admin, &sid).await?;
+    let session = session(admin, &sid, "bot").await?;
     ensure!(
-        session["bot_id"] == "demo" && session["ended_by"] == "bot" && session["outcome"] == "agent",
+        session["bot_id"] == "demo" && session["outcome"] == "agent",
         "the menu's session should say that the call was handed on to an agent: {session}"
     );
     println!(
@@ -99,16 +99,20 @@ async fn menu(exotel: &Exotel<'_>, admin: &Caller<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The session of the call, once it has ended.
-async fn session(admin: &Caller<'_>, sid: &str) -> Result<Value> {
+/// The session of the call, once it was ended by `ended_by`. Until the `stop` and the Passthru are there, which the
+/// socket's `$disconnect` may overtake, another end may be told.
+async fn session(admin: &Caller<'_>, sid: &str, ended_by: &str) -> Result<Value> {
+    let mut last = Value::Null;
     until(async || {
         let list = admin.get("/voicebot/sessions").await?;
         let found = items(&list)?.iter().find(|entry| entry["call_sid"] == sid);
-        let found = found.with_context(|| format!("the call {sid} is not among the sessions: {list}"))?;
-        Ok((found["state"] == "ended").then(|| found.clone()))
+        last = found
+            .with_context(|| format!("the call {sid} is not among the sessions: {list}"))?
+            .clone();
+        Ok((last["state"] == "ended" && last["ended_by"] == ended_by).then(|| last.clone()))
     })
     .await?
-    .with_context(|| format!("the session of {sid} never ended"))
+    .with_context(|| format!("the session was never ended by the {ended_by}: {last}"))
 }
 
 /// The simulator, and somebody who calls through it.

@@ -56,8 +56,16 @@ async fn session(house: &House, call_sid: &str, what: &str, holds: impl Fn(&Valu
     .await
 }
 
-async fn ended(house: &House, call_sid: &str) -> Value {
-    session(house, call_sid, "ends", |session| session["state"] == "ended").await
+/// The call's session, once it was ended by `ended_by`: `$disconnect` may overtake the `stop` before it, and then somebody
+/// else seems to have ended it for a moment.
+async fn ended(house: &House, call_sid: &str, ended_by: &str) -> Value {
+    session(
+        house,
+        call_sid,
+        &format!("is ended by the {ended_by}"),
+        |session| session["state"] == "ended" && session["ended_by"] == ended_by,
+    )
+    .await
 }
 
 /// Exotel's end of a stream.
@@ -312,7 +320,7 @@ async fn without_proof_nobody_gets_a_socket() {
     let mut line = Line::dial(&url, None, &sid).await.expect("the token is good");
     line.start().await;
     line.hang_up().await;
-    ended(&house, &sid).await;
+    ended(&house, &sid, "caller").await;
 }
 
 #[tokio::test]
@@ -332,12 +340,8 @@ async fn a_token_opens_its_socket_until_the_call_has_begun() {
     line.hang_up().await;
     let status = Line::dial(&url, None, &sid).await.err();
     assert!(matches!(status, Some(401 | 403)), "after the end: {status:?}");
-    let session = ended(&house, &sid).await;
-    assert_eq!(
-        (&session["bot_id"], &session["ended_by"]),
-        (&json!("echo"), &json!("caller")),
-        "{session}"
-    );
+    let session = ended(&house, &sid, "caller").await;
+    assert_eq!(session["bot_id"], "echo", "{session}");
 }
 
 #[tokio::test]
@@ -413,8 +417,7 @@ async fn whatever_makes_no_sense_is_ignored_and_the_call_goes_on() {
         }
     }
     line.close().await;
-    let session = ended(&house, &call).await;
-    assert_eq!(session["ended_by"], "caller", "{session}");
+    let session = ended(&house, &call, "caller").await;
     assert!(
         session["ignored_messages"]
             .as_u64()
@@ -439,7 +442,7 @@ async fn numbers_may_be_numbers_and_names_may_be_missing() {
     line.is_heard().await;
     let sid = line.call_sid.clone();
     line.hang_up().await;
-    ended(&house, &sid).await;
+    ended(&house, &sid, "caller").await;
 }
 
 #[tokio::test]
@@ -465,7 +468,7 @@ async fn what_api_gateway_refuses_ends_that_socket_alone() {
         line.socket.send(message).await.unwrap();
         let sid = line.call_sid.clone();
         assert_eq!(line.closed_with().await, Some(code), "{tag}");
-        let session = ended(&house, &sid).await;
+        let session = ended(&house, &sid, "exotel").await;
         assert_eq!(session["outcome"], "closed", "{tag}: {session}");
     }
     done.send(()).unwrap();
@@ -507,12 +510,8 @@ async fn a_socket_that_vanishes_ends_its_session_and_no_other() {
         let sid = line.call_sid.clone();
         // No close frame, no `stop`: the connection is simply no more.
         drop(line);
-        let session = ended(&house, &sid).await;
-        assert_eq!(
-            (&session["outcome"], &session["ended_by"]),
-            (&json!("closed"), &json!("exotel")),
-            "{session}"
-        );
+        let session = ended(&house, &sid, "exotel").await;
+        assert_eq!(session["outcome"], "closed", "{session}");
         assert!(session["ended_at"].is_string(), "{session}");
     }
     let early = call_sid(&house, "early");
@@ -535,5 +534,5 @@ async fn a_socket_that_vanishes_ends_its_session_and_no_other() {
         "both of what was said came back: {}",
         stream["heard_ms"]
     );
-    assert_eq!(ended(&house, &parallel).await["ended_by"], "caller");
+    ended(&house, &parallel, "caller").await;
 }
