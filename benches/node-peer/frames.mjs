@@ -4,7 +4,8 @@
 import { readFileSync } from "node:fs";
 
 const passes = Number(process.argv[2]);
-const envelopes = readFileSync(0, "utf8").trim().split("\n");
+// As bytes, which is how they come over HTTP.
+const envelopes = readFileSync(0, "utf8").trim().split("\n").map((line) => Buffer.from(line));
 
 function newSession() {
   return { newest: 1, floor: 100, speaking: false, loudMs: 0, quietMs: 0, waiting: new Map(), frames: [], turns: 0 };
@@ -60,8 +61,8 @@ function step(session, number, pcm, rate) {
 function pass() {
   const session = newSession();
   let kept = 0;
-  for (const text of envelopes) {
-    const event = JSON.parse(text);
+  for (const bytes of envelopes) {
+    const event = JSON.parse(bytes.toString());
     const message = JSON.parse(event.body);
     if (message.event !== "media" || !event.requestContext.connectionId) continue;
     let pcm = Buffer.from(message.media.payload, "base64");

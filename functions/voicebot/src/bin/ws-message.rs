@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use lambda_kit::{
-    init::{run, serve},
+    init::{Diagnostic, run, serve_bytes},
     websocket::{Reply, SocketEvent},
 };
 use voicebot::messages::MessageDoor;
@@ -12,10 +12,14 @@ use voicebot::messages::MessageDoor;
 fn main() -> ExitCode {
     run(async |boot| {
         let door = MessageDoor::open(&boot)?;
-        serve(async |event: SocketEvent| Ok(handle(&door, event).await)).await
+        serve_bytes(async |event| handle(&door, event).await).await
     })
 }
 
-async fn handle(door: &MessageDoor, event: SocketEvent) -> Reply {
-    door.hear(&event, Timestamp::now()).await
+async fn handle(door: &MessageDoor, event: &[u8]) -> Result<Reply, Diagnostic> {
+    let event = SocketEvent::read(event).map_err(|err| Diagnostic {
+        error_type: "UnreadableEvent".to_owned(),
+        error_message: err.to_string(),
+    })?;
+    Ok(door.hear(&event, Timestamp::now()).await)
 }

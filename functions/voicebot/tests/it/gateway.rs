@@ -276,14 +276,14 @@ impl Gateway {
                         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
                         Some(Ok(Message::Close(_)) | Err(_)) | None => break,
                     };
-                    let event = json!({
-                        "requestContext": {"routeKey": "$default", "eventType": "MESSAGE", "connectionId": connection},
-                        "body": body,
-                        "isBase64Encoded": is_base64_encoded,
-                    });
+                    // As API Gateway writes it: in this order, without white space.
+                    let event = format!(
+                        r#"{{"requestContext":{{"routeKey":"$default","eventType":"MESSAGE","connectionId":"{connection}"}},"body":{},"isBase64Encoded":{is_base64_encoded}}}"#,
+                        json!(body)
+                    );
                     let gateway = Arc::clone(&self);
                     tokio::spawn(async move {
-                        let event: SocketEvent = serde_json::from_value(event).unwrap();
+                        let event = SocketEvent::read(event.as_bytes()).unwrap();
                         let reply = gateway.hear(&event).await;
                         assert_eq!(reply.status(), 200);
                     });

@@ -119,14 +119,18 @@ fn ms(rate: Rate, bytes: usize) -> u32 {
 
 /// The level of some samples, without the constant part that lines may have.
 fn level(block: &[u8]) -> i16 {
-    let (mut sum, mut squares) = (0, 0);
+    // In 32 bits, which a processor adds several of at once; a square's halves are added apart, so that they fit.
+    let (mut sum, mut low, mut high) = (0_i32, 0_u32, 0_u32);
     for sample in block.as_chunks::<2>().0 {
         let sample = i32::from(i16::from_le_bytes(*sample));
-        sum += i64::from(sample);
-        squares += i64::from(sample * sample);
+        let square = (sample * sample).cast_unsigned();
+        sum += sample;
+        low += square & 0xffff;
+        high += square >> 16;
     }
+    let squares = u64::from(low) + (u64::from(high) << 16);
     let count = (block.len() / 2) as f64;
-    let mean = sum as f64 / count;
+    let mean = f64::from(sum) / count;
     let power = squares as f64 / count - mean * mean;
     // Nothing at all, or not even a sample: as quiet as 16 bits can be.
     let power = power.max(1.0) / f64::from(1u32 << 30);

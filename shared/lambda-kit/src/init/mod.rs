@@ -9,6 +9,7 @@ mod invoke;
 mod logs;
 mod secret;
 mod signed;
+mod unread;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -26,6 +27,7 @@ use self::{
 pub use self::{
     invoke::Invoker,
     secret::{Live, SecretStore},
+    unread::serve_bytes,
 };
 use crate::{Error, config::Settings};
 
