@@ -132,7 +132,7 @@ impl Samples {
     }
 }
 
-fn median<T: Ord + Copy>(mut samples: Vec<T>) -> T {
+pub(crate) fn median<T: Ord + Copy>(mut samples: Vec<T>) -> T {
     samples.sort_unstable();
     samples[samples.len() / 2]
 }

@@ -10,22 +10,22 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::programs;
+use crate::{cold_start::median, programs};
 
-/// Nanoseconds per frame.
+/// Nanoseconds of CPU time per frame.
 #[derive(Debug, Deserialize)]
 struct Ours {
-    bare: f64,
-    path: f64,
-    with_session: f64,
+    bare: u64,
+    path: u64,
+    with_session: u64,
 }
 
 #[derive(Debug, Deserialize)]
 struct Peers {
-    path: f64,
+    path: u64,
 }
 
-/// Runs both programs in turn, and prints the best of each.
+/// Runs both programs in turn, and prints the median of each.
 ///
 /// # Errors
 /// When a program cannot be built or started, or does not hear the speech.
@@ -58,13 +58,12 @@ pub(crate) fn run(runs: usize, passes: u32) -> Result<()> {
                 peers.push(serde_json::from_slice::<Peers>(&text)?.path);
             }
         }
-        let best = |figure: fn(&Ours) -> f64| ours.iter().map(figure).fold(f64::INFINITY, f64::min);
-        let (bare, path) = (best(|ours| ours.bare), best(|ours| ours.path));
-        let with_session = best(|ours| ours.with_session);
-        let peer = peers.into_iter().fold(f64::INFINITY, f64::min);
-        let peer = match peer.is_finite() {
-            true => format!("{:.1}x as long", peer / path),
-            false => "left out".to_owned(),
+        let median_of = |figure: fn(&Ours) -> u64| median(ours.iter().map(figure).collect()) as f64;
+        let (bare, path) = (median_of(|ours| ours.bare), median_of(|ours| ours.path));
+        let with_session = median_of(|ours| ours.with_session);
+        let peer = match &peer {
+            Ok(_) => format!("{:.1}x as long", median(peers) as f64 / path),
+            Err(_) => "left out".to_owned(),
         };
         println!(
             "| {rate} Hz | {:.0} | {:.0} | 1/{:.1} of ours | {peer} |",

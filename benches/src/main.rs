@@ -36,10 +36,10 @@ enum Bench {
     },
     /// A caller's frame from API Gateway's envelope to the session's decision, against a bare base64 decode and Node.js.
     FramePath {
-        /// Processes of each program; the best is reported.
+        /// Processes of each program; the median is reported.
         #[arg(long, default_value_t = 5)]
         runs: usize,
-        /// Passes over a thousand frames per process; the best is reported.
+        /// Passes over a thousand frames per process.
         #[arg(long, default_value_t = 200)]
         passes: u32,
     },

@@ -387,10 +387,36 @@ async fn said_back(gateway: Arc<Gateway>, call: usize) -> Vec<i16> {
     let start = json!({"event": "start", "sequence_number": "1", "stream_sid": stream,
         "start": {"stream_sid": stream, "media_format": {"sample_rate": "8000"}}});
     gateway.hear(&event(Some(start))).await;
-    let mut said = async || {
-        let mut pcm = Vec::new();
+    let mut pcm = Vec::new();
+    let quiet = vec![0_i16; 800];
+    let mut number = 1;
+    let mut frame = async |samples: &[i16]| {
+        number += 1;
+        let pcm: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let media = json!({"event": "media", "sequence_number": number, "stream_sid": stream,
+            "media": {"payload": STANDARD.encode(pcm)}});
+        gateway.hear(&event(Some(media))).await;
+    };
+    // The greeting, then what was said. Meanwhile the line is never still: a session tells the time by its messages.
+    for words in [vec![], tone(call)] {
+        if !words.is_empty() {
+            // The floor learns what silence is before anything is said.
+            let before = std::iter::repeat_n(&quiet[..], 3);
+            let after = std::iter::repeat_n(&quiet[..], 9);
+            for samples in before.chain(words.chunks(800)).chain(after) {
+                frame(samples).await;
+            }
+        }
+        pcm.clear();
         loop {
-            let Some(Post::Text(text)) = posts.recv().await else {
+            let post = tokio::select! {
+                post = posts.recv() => post,
+                () = tokio::time::sleep(Duration::from_secs(3)) => {
+                    frame(&quiet).await;
+                    continue;
+                }
+            };
+            let Some(Post::Text(text)) = post else {
                 panic!("the socket of call {call} is closed")
             };
             let message: Value = serde_json::from_str(&text).unwrap();
@@ -401,25 +427,11 @@ async fn said_back(gateway: Arc<Gateway>, call: usize) -> Vec<i16> {
                         .decode(message["media"]["payload"].as_str().unwrap())
                         .unwrap(),
                 ),
-                "mark" => return pcm,
+                "mark" => break,
                 _ => {}
             }
         }
-    };
-    said().await;
-    // The floor learns what silence is before anything is said.
-    let quiet = vec![0_i16; 800];
-    let own = tone(call);
-    let frames = std::iter::repeat_n(quiet.clone(), 3)
-        .chain(own.chunks(800).map(<[i16]>::to_vec))
-        .chain(std::iter::repeat_n(quiet, 9));
-    for (number, frame) in (2..).zip(frames) {
-        let pcm: Vec<u8> = frame.into_iter().flat_map(i16::to_le_bytes).collect();
-        let media = json!({"event": "media", "sequence_number": number, "stream_sid": stream,
-            "media": {"payload": STANDARD.encode(pcm)}});
-        gateway.hear(&event(Some(media))).await;
     }
-    let pcm = said().await;
     pcm.chunks_exact(2)
         .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
         .collect()
