@@ -119,9 +119,11 @@ impl IntegrationsDoor {
         let settings = boot.settings();
         let limits = OutboundConfig::from_env(settings)?;
         let voicebot = VoicebotConfig::from_env(settings)?;
+        // What the fleet's servers answer to is known to them alone.
+        let bots = voicebot.core_fleet.is_none().then_some(voicebot.bots);
         let url = |url: Option<lambda_kit::config::SocketUrl>| url.map(|url| url.to_string());
         Ok(Self {
-            dids: Dids::new(crm.table.clone(), crm.locale.country),
+            dids: Dids::new(crm.table.clone(), crm.locale.country, bots),
             outbound: under_rules(&crm, limits, world),
             credentials: boot.live(ExotelCredentials::from_env)?,
             secret: boot.secret_store(),

@@ -76,6 +76,7 @@ impl ConnectDoor {
             default_bot: voicebot.default_bot,
             rate: voicebot.sample_rate,
             country: LocaleConfig::from_env(settings)?.country,
+            has_fleet: voicebot.core_fleet.is_some(),
         };
         let offers = Offers::connect(boot.aws(), &table.name, rules);
         let sockets = Sockets {

@@ -2,8 +2,9 @@
 
 use domain::{
     ids::DidId,
-    integration::{Did, Lack, MOST_DIDS, Sockets},
+    integration::{BotId, Did, Lack, MOST_DIDS, Sockets},
     phone::{Country, PhoneNumber},
+    voicebot::bots::Bots,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -120,12 +121,14 @@ impl TestCallOption {
 pub struct Dids {
     table: Table,
     country: Country,
+    bots: Option<Bots>,
 }
 
 impl Dids {
-    /// Over this table; numbers without a country code are `country`'s.
-    pub fn new(table: Table, country: Country) -> Self {
-        Self { table, country }
+    /// Over this table; numbers without a country code are `country`'s. A number's bot is one of `bots`, or any when the
+    /// team's media servers may have more.
+    pub fn new(table: Table, country: Country, bots: Option<Bots>) -> Self {
+        Self { table, country, bots }
     }
 
     /// All numbers, in the order in which they were added.
@@ -153,7 +156,7 @@ impl Dids {
             id: DidId::new(now, random),
             number: self.number(Some(&new.number))?,
             label: read("label", new.label.as_deref())?,
-            bot_id: read("bot_id", new.bot_id.as_deref())?,
+            bot_id: self.bot_id(new.bot_id.as_deref())?,
             flow_url: read("flow_url", new.flow_url.as_deref())?,
         };
         if self.table.dids().await?.len() >= MOST_DIDS {
@@ -180,7 +183,7 @@ impl Dids {
                 after.label = read("label", label.as_deref())?;
             }
             if let Some(bot_id) = &change.bot_id {
-                after.bot_id = read("bot_id", bot_id.as_deref())?;
+                after.bot_id = self.bot_id(bot_id.as_deref())?;
             }
             if let Some(flow_url) = &change.flow_url {
                 after.flow_url = read("flow_url", flow_url.as_deref())?;
@@ -214,6 +217,17 @@ impl Dids {
     fn number(&self, text: Option<&str>) -> Result<PhoneNumber, ServiceError> {
         PhoneNumber::parse(text.unwrap_or_default(), self.country)
             .map_err(|error| ServiceError::field("number", error))
+    }
+
+    fn bot_id(&self, text: Option<&str>) -> Result<Option<BotId>, ServiceError> {
+        let bot_id: Option<BotId> = read("bot_id", text)?;
+        match (&bot_id, &self.bots) {
+            (Some(name), Some(bots)) if bots.get(name.as_str()).is_none() => {
+                let message = format!("there is no such bot; there are {}", bots.names());
+                Err(ServiceError::field("bot_id", message))
+            }
+            _ => Ok(bot_id),
+        }
     }
 }
 

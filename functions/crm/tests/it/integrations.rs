@@ -142,6 +142,10 @@ impl Desk {
             ];
             all.extend(extra.iter().map(|(name, value)| (*name, (*value).into())));
             Settings::new(move |name| {
+                (
+                    "VOICEBOT_BOTS",
+                    r#"{"reception": {"kind": "menu", "tree": "reception"}}"#.into(),
+                ),
                 // The last one wins.
                 let found = all.iter().rev().find(|(key, _)| *key == name);
                 found.map(|(_, value)| value.clone())
@@ -361,6 +365,27 @@ async fn a_number_is_changed_field_by_field_and_removed() {
 #[tokio::test]
 async fn new_credentials_go_into_the_secret_that_every_function_reads() {
     let desk = Desk::with(json!({"OF_OTHERS": 7}), &[]).await;
+#[tokio::test]
+async fn a_numbers_bot_is_one_that_there_is() {
+    let desk = Desk::new().await;
+    let id = desk.add(json!({"number": "08045550101", "bot_id": "echo"})).await;
+    let add = Event::new("POST", DIDS, DIDS).json(json!({"number": "08045550102", "bot_id": "recepton"}));
+    for told in [
+        desk.send(add.by(ROOT)).await,
+        desk.change(&id, json!({"bot_id": "recepton"})).await,
+    ] {
+        assert_eq!((told.status, &told.body["field"]), (400, &json!("bot_id")));
+        let detail = told.body["detail"].as_str().unwrap();
+        assert!(detail.contains("\"demo\", \"echo\", \"reception\""), "{detail}");
+    }
+    let changed = desk.change(&id, json!({"bot_id": "reception"})).await;
+    assert_eq!(
+        (changed.status, &changed.body["bot_id"]),
+        (200, &json!("reception"))
+    );
+    assert_eq!(desk.table.dids().await.unwrap().len(), 1);
+}
+
     assert!(desk.other.cached().is_none());
     let put = desk
         .put(json!({"account_sid": " acme1 ", "api_key": "NEWKEY", "api_token": "NEWTOKEN", "api_base_url": "api.in.exotel.com"}))

@@ -8,8 +8,13 @@ use domain::{
 };
 
 use serde_json::json;
+use services::voicebot::offers::{Offers, Rules};
+use voicebot::connect::ConnectDoor;
 
-use crate::given::{Ask, CALL_SID, World, answered, ask, now, session_of};
+use crate::{
+    given::{Ask, CALL_SID, WS_URL, World, answered, ask, now, rules, secrets, session_of, sockets},
+    logs,
+};
 
 const CALL: &str =
     "&CallSid=90d3b6f2e8174a5cbb41f7e06c83193v&CallFrom=09811100001&CallTo=08045550100&Direction=incoming";
@@ -140,6 +145,44 @@ async fn a_numbers_bot_goes_before_the_default_and_behind_the_urls() {
         let kept = world.table.voice_session(&id).await.unwrap().unwrap();
         assert_eq!(kept.bot_id, bot, "{path} {call}");
     }
+}
+
+#[tokio::test]
+async fn a_numbers_bot_that_nobody_knows_is_the_fleets_or_the_defaults_or_nobodys() {
+    let world = World::new().await;
+    let did: Did = serde_json::from_value(json!({
+        "id": DidId::new(now(), 1), "number": "+918045550100", "bot_id": "Removed",
+    }))
+    .unwrap();
+    world.table.add_did(&did).await.unwrap();
+    let door = |default_bot, has_fleet| {
+        let rules = Rules {
+            has_fleet,
+            ..rules(default_bot)
+        };
+        let offers = Offers::new(world.table.clone(), rules);
+        ConnectDoor::new(secrets(), offers, sockets(Some(WS_URL)))
+    };
+    let called = Ask::get("/voicebot/connect", CALL);
+    let (status, body) = answered(&door(Some("echo"), true), &called.event(), now(), 1).await;
+    let url = body["url"].as_str().unwrap();
+    assert_eq!(status, 200);
+    assert!(
+        url.starts_with("wss://fleet.example.com/exotel/Removed?call_id="),
+        "{url}"
+    );
+    let id = session_of(&answered(&door(Some("echo"), false), &called.event(), now(), 2).await);
+    let kept = world.table.voice_session(&id).await.unwrap().unwrap();
+    assert_eq!(kept.bot_id, "echo");
+    assert!(logs::has(
+        "a call names a bot that there is not; the default has it"
+    ));
+    let (status, body) = answered(&door(None, false), &called.event(), now(), 3).await;
+    assert_eq!((status, body["code"].as_str()), (404, Some("unknown_bot")));
+    // A name in the URL is a slip of whoever pasted it.
+    let named = Ask::get("/exotel/removed", CALL);
+    let (status, _) = answered(&door(Some("echo"), true), &named.event(), now(), 4).await;
+    assert_eq!(status, 404);
 }
 
 #[tokio::test]

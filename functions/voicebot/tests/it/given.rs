@@ -60,6 +60,7 @@ pub(crate) fn rules(default_bot: Option<&str>) -> Rules {
         default_bot: default_bot.map(str::to_owned),
         rate: Rate::Hz16000,
         country: Country::IN,
+        has_fleet: false,
     }
 }
 

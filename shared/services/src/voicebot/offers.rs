@@ -91,7 +91,12 @@ pub struct Rules {
     pub rate: Rate,
     /// Whose numbers national forms are.
     pub country: Country,
+    /// Whether the team has media servers, which may have bots that nobody named here.
+    pub has_fleet: bool,
 }
+
+/// A bot that only the team's media servers know.
+static OF_FLEET: BotKind = BotKind::Fleet { url: None };
 
 /// Gives out sessions.
 #[derive(Debug, Clone)]
@@ -131,8 +136,9 @@ impl Offers {
 
     /// The session of the call that asks, kept with one write. `random` gives the last bits of its id.
     ///
-    /// The bot is the one that the URL names, else the called number's, which costs a read, else the default. A call that goes to a media server of the team's gets
-    /// there also when its session cannot be kept.
+    /// The bot is the one that the URL names, else the called number's, which costs a read, else the default. A number's bot
+    /// that nobody knows is the fleet's when there is one, else the default has its calls. A call that goes to a media
+    /// server of the team's gets there also when its session cannot be kept.
     ///
     /// # Errors
     /// [`Refused`]: then Exotel goes on in the flow without a bot.
@@ -175,19 +181,32 @@ impl Offers {
         let Rules {
             bots, default_bot, ..
         } = &self.rules;
-        let (name, named_by) = match of_url.filter(|name| !name.is_empty()) {
-            Some(name) => (name.to_owned(), "url"),
-            None => match self.of_number(number).await {
-                Some(name) => (name, "number"),
-                None => (default_bot.clone().ok_or(Refused::NoBot)?, "default"),
-            },
+        let known = |name: String, named_by| match bots.get(&name) {
+            Some(kind) => Ok((name, kind)),
+            None => Err(Refused::UnknownBot {
+                named_by,
+                known: bots.names(),
+            }),
         };
-        let unknown = || Refused::UnknownBot {
-            named_by,
-            known: bots.names(),
+        if let Some(name) = of_url.filter(|name| !name.is_empty()) {
+            return known(name.to_owned(), "url");
+        }
+        let Some(name) = self.of_number(number).await else {
+            return known(default_bot.clone().ok_or(Refused::NoBot)?, "default");
         };
-        let kind = bots.get(&name).ok_or_else(unknown)?;
-        Ok((name, kind))
+        match (bots.get(&name), default_bot) {
+            (None, _) if self.rules.has_fleet => Ok((name, &OF_FLEET)),
+            (None, Some(default_bot)) => {
+                // A metric filter turns this line into an alarm.
+                tracing::error!(
+                    alarm = "voicebot.no_bot",
+                    named_by = "number",
+                    "a call names a bot that there is not; the default has it"
+                );
+                known(default_bot.clone(), "default")
+            }
+            _ => known(name, "number"),
+        }
     }
 
     /// The bot of one of the team's numbers. When that cannot be read in time the default has to do: a caller waits.
