@@ -328,6 +328,12 @@ pub fn outbound_problem(error: OutboundError) -> Problem {
             "Too many calls are being placed at this moment; try again in a few seconds.",
         )
         .retry_after(retry_after_secs),
+        OutboundError::NotSent { reason } => Problem::new(
+            503,
+            "exotel_unavailable",
+            format!("Exotel does not take calls at this moment, and nobody was rung; try again. {reason}"),
+        )
+        .retry_after(5),
         OutboundError::NoBot => Problem::new(
             503,
             "voicebot_not_configured",

@@ -5,11 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{
-    DomainError,
-    ids::{DidId, LeadId},
-    phone::PhoneNumber,
-};
+use crate::{DomainError, ids::DidId, phone::PhoneNumber};
 
 /// The longest label, in characters.
 const LONGEST_LABEL: usize = 100;
@@ -49,14 +45,6 @@ impl Did {
     pub fn test_mark(&self) -> String {
         format!("cxb-test:{}", self.id)
     }
-}
-
-/// Under which calls to this number are counted, when it is no lead's: by its digits, as those to a lead are by its id.
-pub fn counted_as(number: &PhoneNumber) -> LeadId {
-    let digits = number.as_str().trim_start_matches('+');
-    format!("number-{digits}")
-        .parse()
-        .expect("digits are letters of an id, and at most fifteen")
 }
 
 /// What a test call lacks.
@@ -313,12 +301,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn every_number_is_counted_under_an_id_of_its_own(a in "\\+[0-9]{8,15}", b in "\\+[0-9]{8,15}") {
-            let (a, b): (PhoneNumber, PhoneNumber) = (a.parse().unwrap(), b.parse().unwrap());
-            prop_assert_eq!(counted_as(&a) == counted_as(&b), a == b);
-        }
-
         #[test]
         fn no_text_makes_a_reader_panic(text in "\\PC{0,80}|https?://my\\.exotel\\.com/[a-z/%.]{0,40}") {
             let _ = (text.parse::<FlowUrl>(), text.parse::<Label>(), text.parse::<BotId>());

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use services::outbound::clock::World as _;
 
 use crate::{
-    house::{self, ADMIN, Event, SALES, STRANGERS, lead},
+    house::{self, ADMIN, Event, JWT_SECRET, SALES, STRANGERS, lead},
+    lines::Lines,
     outbound::{Exchange, SIGNING_KEY},
 };
 
@@ -307,4 +308,54 @@ async fn without_a_place_to_go_nobody_is_rung() {
         );
         assert!(exchange.posts().is_empty());
     }
+}
+
+#[tokio::test]
+async fn neither_credentials_nor_whole_numbers_nor_tokens_of_sockets_are_logged() {
+    let lines = Lines::capture();
+    let exchange = Exchange::with(&[STREAM[0], STREAM[1], ("OUTBOUND_CALLS_PER_LEAD_DAY", "2")]).await;
+    for (to, fault, status) in [
+        (LEADS, None, 201),
+        (LEADS, Some(ApiFault::Ndnc), 502),
+        (LEADS, None, 429),
+        (NOBODYS, Some(ApiFault::ResetAfterAccept), 202),
+        (NOBODYS, Some(ApiFault::RateLimited), 202),
+        (NOBODYS, None, 429),
+    ] {
+        exchange.hands.pass(SignedDuration::from_mins(20));
+        if let Some(fault) = fault {
+            exchange.next(fault);
+        }
+        let wanted = call(json!({"to": to, "from": "08045550100"}));
+        let answer = exchange.send(wanted.by_at(ADMIN, exchange.hands.now())).await;
+        assert_eq!(answer.status, status, "{to} {fault:?}: {answer:?}");
+    }
+    lines.assert_tell(&[
+        "accepted by Exotel",
+        "refused for good: ",
+        "not sent: ",
+        "unconfirmed: ",
+        "are used up",
+    ]);
+    let posts = exchange.posts();
+    let token = |url: &str| url.split("token=").nth(1)?.split('&').next().map(str::to_owned);
+    let tokens: Vec<_> = posts
+        .iter()
+        .filter_map(|post| token(post.params.get("StreamUrl")?))
+        .collect();
+    assert_eq!(tokens.len(), 4);
+    let known = [
+        "9811100001",
+        "9811100077",
+        "8045550100",
+        "simkey",
+        "simtoken",
+        JWT_SECRET,
+        SIGNING_KEY,
+    ];
+    let all: Vec<_> = known
+        .into_iter()
+        .chain(tokens.iter().map(String::as_str))
+        .collect();
+    lines.assert_hide(&all);
 }

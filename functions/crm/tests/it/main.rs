@@ -14,6 +14,7 @@ mod exophones_route;
 mod figures;
 mod house;
 mod integrations;
+mod lines;
 mod logs;
 mod operators;
 mod outbound;

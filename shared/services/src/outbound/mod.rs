@@ -119,6 +119,12 @@ pub enum OutboundError {
         /// Seconds until there may be one.
         retry_after_secs: u32,
     },
+    /// What does not wait did not reach Exotel, or was turned away for the moment.
+    #[error("it was not sent: {reason}")]
+    NotSent {
+        /// What Exotel said, or what happened, numbers masked.
+        reason: String,
+    },
     /// There is neither a flow nor a socket that a call to a bot could go to.
     #[error("calls to a bot have nowhere to go")]
     NoBot,

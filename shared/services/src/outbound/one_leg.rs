@@ -4,14 +4,13 @@
 
 use domain::{
     access::Caller,
-    integration::counted_as,
     outbound_limit::{Class, Patience},
     phone::PhoneNumber,
 };
 use exotel::calls::{ConnectCall, ConnectOptions, LONGEST_CUSTOM_FIELD};
 use table::limits::Reserving;
 
-use super::{Exotel, Outbound, OutboundError, limiter::Permission};
+use super::{Exotel, Outbound, OutboundError, home_of, limiter::Permission};
 
 /// A call to be placed.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +37,7 @@ pub enum Rung {
         /// Exotel's word for its state: `in-progress` as a rule, before anybody has answered.
         status: Option<String>,
     },
-    /// Exotel refused it.
+    /// Exotel refused it for good.
     Refused {
         /// What it said, numbers masked.
         reason: String,
@@ -59,7 +58,8 @@ impl Outbound {
         call: FlowCall<'_>,
     ) -> Result<Rung, OutboundError> {
         self.allow("called", call.to)?;
-        self.count(call.caller, &counted_as(call.to)).await?;
+        // As `POST /call` counts a number that is no lead's: a log may name that, and the number has one quota.
+        self.count(call.caller, &home_of(None, call.to)).await?;
         let slot = self
             .limiter
             .slot(Class::Voice, Reserving::ToSend, Patience::Inline)
@@ -96,14 +96,17 @@ impl Outbound {
             tracing::warn!(mark = call.custom_field, "unconfirmed: {error}");
             return Ok(Rung::Unconfirmed);
         }
-        tracing::warn!(mark = call.custom_field, "refused: {error}");
+        let reason = super::dispatch::said(&error);
+        if !error.is_retryable() {
+            tracing::warn!(mark = call.custom_field, "refused for good: {error}");
+            return Ok(Rung::Refused { reason });
+        }
+        tracing::warn!(mark = call.custom_field, "not sent: {error}");
         if error.status() == Some(429)
             && let Err(error) = self.limiter.push_forward(Class::Voice).await
         {
             tracing::warn!("the slots of others were not pushed forward: {error}");
         }
-        Ok(Rung::Refused {
-            reason: super::dispatch::said(&error),
-        })
+        Err(OutboundError::NotSent { reason })
     }
 }
