@@ -10,7 +10,7 @@ use domain::{
 use serde_json::{Value, json};
 use services::voicebot::sessions::{Sessions, StreamStart};
 
-use crate::house::{ADMIN, ADMIN_ROUTES, Event, HEAD, House, SALES, SALES_ROUTES, at};
+use crate::house::{ADMIN, ADMIN_ROUTES, Event, HEAD, House, SALES, SALES_ROUTES, STRANGERS, at};
 
 const SESSIONS: &str = "/voicebot/sessions";
 const LIST: &str = "/api/admin/voicebot/sessions";
@@ -147,6 +147,39 @@ async fn one_is_shown_with_what_was_said_and_heads_see_four_digits() {
         house.get(HEAD, LIST, LIST).await.body["items"][0]["from"],
         "…0001"
     );
+}
+
+#[tokio::test]
+async fn a_session_is_hidden_from_heads_who_do_not_have_its_lead() {
+    let house = House::new().await;
+    let [_, other_head] = STRANGERS;
+    let see = async |who, id: &VoiceSessionId| {
+        let answer = house.get(who, ONE, &format!("{LIST}/{id}")).await;
+        (answer.status, answer.body["code"].clone())
+    };
+    let of_number = talked(&house, 60_000, true).await;
+    let kept = |n, lead_id: &str| VoiceSession {
+        call: Some(
+            format!("call_01kak5yv7z8e4f9y2f4w6r8t0v.{lead_id}")
+                .parse()
+                .unwrap(),
+        ),
+        ..VoiceSession::new(id(n), "echo", Rate::Hz8000)
+    };
+    // Its call has just been placed: nobody has looked whose it is.
+    let of_call = kept(-2_000, "lead-1");
+    let of_nobody = kept(-1_000, "unlisted-0123456789abcdef0123456789abcdef");
+    for session in [&of_call, &of_nobody] {
+        sessions(&house).offered(session).await.unwrap();
+    }
+    for (id, status) in [(&of_number, 404), (&of_call.id, 404), (&of_nobody.id, 200)] {
+        assert_eq!(see(other_head, id).await.0, status, "{id}");
+        for who in [HEAD, ADMIN] {
+            assert_eq!(see(who, id).await.0, 200, "{id}");
+        }
+    }
+    let unknown = see(other_head, &id(5)).await;
+    assert_eq!(see(other_head, &of_number).await, unknown);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use table::{Noted, Page, Table, TableError, voice_sessions::KEPT};
 
-use crate::ServiceError;
+use crate::{ServiceError, scope::lead_in_scope};
 
 /// How far back a list goes when nobody says.
 const RECENT: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -230,7 +230,8 @@ impl Sessions {
             .collect())
     }
 
-    /// A session with what was said. Salespeople may not look; heads see the last four digits of numbers.
+    /// A session with what was said. Salespeople may not look; heads see those of their leads and of numbers that are
+    /// nobody's, with the last four digits of numbers.
     ///
     /// # Errors
     /// [`ServiceError::Forbidden`], [`ServiceError::NotFound`], [`ServiceError::Table`].
@@ -246,6 +247,11 @@ impl Sessions {
             .voice_session(id)
             .await?
             .ok_or(ServiceError::NotFound)?;
+        let of_call = session.call.as_ref().map(|call| &call.lead_id);
+        let lead = session.lead_id.as_ref().or(of_call);
+        if let Some(lead) = lead.filter(|lead| !reader.role.is_admin() && !lead.is_unlisted()) {
+            lead_in_scope(&self.table, reader, lead).await?;
+        }
         let lines = self.table.voice_lines(id).await?;
         Ok(SessionView::new(&session, Some(lines), masked, now))
     }
