@@ -7,9 +7,8 @@ use domain::{
     ids::{CallId, CallLocator, VoiceSessionId},
     phone::PhoneNumber,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use lambda_kit::{
-    capability::StreamToken,
     config::VoicebotConfig,
     http::{Problem, Request, Response},
 };
@@ -25,8 +24,6 @@ use crate::{
     problem,
 };
 
-/// A bot's socket is opened when the person answers: so long may it ring.
-const RINGS_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 /// Characters of the team's own name for a call, at most.
 const LONGEST_CALL_LOG_ID: usize = 64;
 
@@ -124,28 +121,12 @@ impl BotCallDoor {
             let sid = &config.as_ref().as_ref()?.account_sid;
             return Some(BotLine::flow(sid, app_id));
         }
-        let (ws_url, bot) = (voicebot.ws_url.clone()?, voicebot.default_bot.clone()?);
-        // A bot of the fleet has no socket here: it is reached through a flow.
-        voicebot.bots.get(&bot).filter(|kind| kind.is_ours())?;
-        let rate = voicebot.sample_rate;
+        let direct = voicebot.direct()?;
         let keys = self.outbound.crm.keys.get(now).await;
-        let url = move |session: &VoiceSessionId, now: Timestamp| {
-            let token = StreamToken {
-                session: session.clone(),
-                expires_at: now + RINGS_WITHIN,
-            };
-            let (token, rate) = (token.seal(&keys), rate.hz().to_string());
-            let parameters = [
-                ("call_id", session.as_str()),
-                ("token", &token),
-                ("sample-rate", &rate),
-            ];
-            ws_url.with_query(parameters)
-        };
         Some(BotLine::Stream {
-            bot,
-            rate,
-            url: Arc::new(url),
+            bot: direct.name.clone(),
+            rate: direct.rate,
+            url: Arc::new(move |session: &VoiceSessionId, now| direct.url(session, &keys, now)),
         })
     }
 }

@@ -6,9 +6,8 @@ use domain::{
     ids::{CallLocator, SmsLocator, VoiceSessionId},
     toll_fraud::{Destinations, Quota, Quotas},
 };
-use jiff::{SignedDuration, Timestamp};
 use lambda_kit::{
-    capability::{Purpose, SigningKeys, StreamToken},
+    capability::{Purpose, SigningKeys},
     config::{
         CallerIdConfig, ExotelConfig, LocaleConfig, OutboundConfig, PublicUrls, QueueConfig, TableConfig,
         VoicebotConfig,
@@ -35,9 +34,6 @@ pub struct Dispatcher {
     voicebot: Option<VoicebotConfig>,
     http: HttpsClient,
 }
-
-/// A bot's socket is opened when the person answers: so long may it ring.
-const RINGS_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 
 impl Dispatcher {
     /// Built once, in init.
@@ -165,25 +161,11 @@ impl Dispatcher {
         if let Some(app_id) = &voicebot.app_id {
             return Some(BotLine::flow(account_sid, app_id));
         }
-        let (ws_url, bot) = (voicebot.ws_url.clone()?, voicebot.default_bot.clone()?);
-        voicebot.bots.get(&bot).filter(|kind| kind.is_ours())?;
-        let (rate, keys) = (voicebot.sample_rate, Arc::clone(keys));
-        let url = move |session: &VoiceSessionId, now: Timestamp| {
-            let token = StreamToken {
-                session: session.clone(),
-                expires_at: now + RINGS_WITHIN,
-            };
-            let (token, rate) = (token.seal(&keys), rate.hz().to_string());
-            ws_url.with_query([
-                ("call_id", session.as_str()),
-                ("token", &token),
-                ("sample-rate", &rate),
-            ])
-        };
+        let (direct, keys) = (voicebot.direct()?, Arc::clone(keys));
         Some(BotLine::Stream {
-            bot,
-            rate,
-            url: Arc::new(url),
+            bot: direct.name.clone(),
+            rate: direct.rate,
+            url: Arc::new(move |session: &VoiceSessionId, now| direct.url(session, &keys, now)),
         })
     }
 }

@@ -2,16 +2,20 @@
 
 use domain::{
     DomainError,
+    ids::VoiceSessionId,
     phone::Country,
     steering::Rule,
     voicebot::{Rate, bots::Bots},
 };
-use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use secrecy::SecretString;
 use url::Url;
 
 use super::{Origin, Settings, SocketUrl, invalid, origin::is_loopback};
-use crate::Error;
+use crate::{
+    Error,
+    capability::{SigningKeys, StreamToken},
+};
 
 /// The cluster that an Exotel account belongs to; the other one refuses its credentials with 401.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -888,6 +892,47 @@ impl VoicebotConfig {
             variable: "VOICEBOT_WS_URL",
             doc: "the URL of the WebSocket API, which Exotel dials for each call with a bot",
         })
+    }
+
+    /// Where calls go that we place without a flow: to the socket of the default bot. `None` without either, and for a bot
+    /// of the fleet: that has no socket here, and is reached through a flow.
+    pub fn direct(&self) -> Option<DirectBot> {
+        let (ws_url, name) = (self.ws_url.clone()?, self.default_bot.clone()?);
+        self.bots.get(&name).filter(|kind| kind.is_ours())?;
+        Some(DirectBot {
+            name,
+            rate: self.sample_rate,
+            ws_url,
+        })
+    }
+}
+
+/// A bot's socket is opened when the person answers: so long may it ring.
+const RINGS_WITHIN: SignedDuration = SignedDuration::from_mins(3);
+
+/// A bot whose socket Exotel is told with the request for a call.
+#[derive(Debug, Clone)]
+pub struct DirectBot {
+    /// Its name.
+    pub name: String,
+    /// The rate that its streams are asked for.
+    pub rate: Rate,
+    ws_url: SocketUrl,
+}
+
+impl DirectBot {
+    /// The URL of the socket for this session, good for a call that leaves at `now`.
+    pub fn url(&self, session: &VoiceSessionId, keys: &SigningKeys, now: Timestamp) -> String {
+        let token = StreamToken {
+            session: session.clone(),
+            expires_at: now + RINGS_WITHIN,
+        };
+        let (token, rate) = (token.seal(keys), self.rate.hz().to_string());
+        self.ws_url.with_query([
+            ("call_id", session.as_str()),
+            ("token", &token),
+            ("sample-rate", &rate),
+        ])
     }
 }
 
