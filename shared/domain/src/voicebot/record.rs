@@ -22,6 +22,8 @@ const LONGEST_WORD: usize = 128;
 
 /// A socket that was offered and not opened after so long will not be opened.
 const OPENED_WITHIN: SignedDuration = SignedDuration::from_mins(2);
+/// One of a call that we place is offered before the call leaves: that may wait two minutes for a slot, and ring three.
+const OPENED_WITHIN_OF_OURS: SignedDuration = SignedDuration::from_mins(6);
 /// Exotel ends a stream after an hour.
 const LONGEST_STREAM: SignedDuration = SignedDuration::from_mins(65);
 
@@ -250,6 +252,10 @@ impl VoiceSession {
     pub fn state(&self, now: Timestamp) -> SessionState {
         let age = now.duration_since(self.offered_at());
         let is_old = age > LONGEST_STREAM;
+        let opened_within = match self.call {
+            Some(_) => OPENED_WITHIN_OF_OURS,
+            None => OPENED_WITHIN,
+        };
         if self.ended.is_some() || self.told.is_some() {
             SessionState::Ended
         } else if self.started_at.is_some() || self.connected_at.is_some() || self.is_fleet {
@@ -259,7 +265,7 @@ impl VoiceSession {
                 None if self.connected_at.is_some() => SessionState::Connected,
                 None => SessionState::HandedOver,
             }
-        } else if age > OPENED_WITHIN {
+        } else if age > opened_within {
             SessionState::NotConnected
         } else {
             SessionState::Offered
@@ -401,6 +407,20 @@ mod tests {
         ] {
             assert_eq!(session.state(at(60)), soon);
             assert_eq!(session.state(at(2 * 3_600)), late);
+        }
+        // One that we place is offered before it waits for its slot and rings.
+        let placed = VoiceSession {
+            call: Some("call_01kak5yv7z8e4f9y2f4w6r8t0v.lead-1".parse().unwrap()),
+            ..session()
+        };
+        for (secs, of_ours, of_others) in [
+            (5 * 60, SessionState::Offered, SessionState::NotConnected),
+            (7 * 60, SessionState::NotConnected, SessionState::NotConnected),
+        ] {
+            assert_eq!(
+                (placed.state(at(secs)), offered.state(at(secs))),
+                (of_ours, of_others)
+            );
         }
         // `ended` may be known before `start`.
         let early = VoiceSession {
