@@ -204,7 +204,11 @@ fn with_call_id(url: &str, id: &str) -> String {
 }
 
 fn no_address(what: &str) -> Problem {
-    tracing::error!("a call's stream has nowhere to go: set {what}");
+    // A metric filter turns this line into an alarm.
+    tracing::error!(
+        alarm = "voicebot.unavailable",
+        "a call's stream has nowhere to go: set {what}"
+    );
     let detail = "This bot has no address yet; ask your administrator.";
     Problem::new(503, "voicebot_not_configured", detail)
 }
@@ -237,11 +241,15 @@ fn problem(refused: Refused) -> Problem {
                 format!("There is no bot of this name; there are {known}. VOICEBOT_BOTS says which.");
             Problem::new(404, "unknown_bot", detail).about("bot_id")
         }
-        Refused::Table(error) => Problem::unavailable(
-            "table_unavailable",
-            "The call's session could not be kept; the flow goes on without a bot.",
-            error,
-        ),
+        Refused::Table(error) => {
+            // A metric filter turns this line into an alarm: an answer, 503 or not, is no error of the function's.
+            tracing::error!(
+                alarm = "voicebot.unavailable",
+                "a call's session could not be kept: {error}"
+            );
+            let detail = "The call's session could not be kept; the flow goes on without a bot.";
+            Problem::new(503, "table_unavailable", detail).retry_after(1)
+        }
     }
 }
 

@@ -78,7 +78,9 @@ impl MessageDoor {
     /// Has the bot asked. When that fails, the session has it asked again after ten seconds.
     async fn ask(&self, question: &Question) {
         if let Err(error) = self.turns.invoke(question).await {
+            // A metric filter turns this line into an alarm.
             tracing::error!(
+                alarm = "voicebot.unavailable",
                 connection.id = %question.connection_id,
                 turn = question.turn,
                 "the bot is asked later: {error}"

@@ -68,6 +68,35 @@ fn every_alarm_on_a_metric_of_ours_has_one_to_look_at() {
     assert!(seen >= 5, "{seen}");
 }
 
+/// Functions that have the limits of calls, and count none: texts are not counted, what waits was counted when it was
+/// placed, and the others only ask.
+const COUNT_NO_CALLS: [&str; 5] = [
+    "CallRecordFunction",
+    "PollCallsFunction",
+    "RetryOutboundFunction",
+    "SendSmsFunction",
+    "SweepFunction",
+];
+
+#[test]
+fn whoever_counts_the_accounts_calls_has_the_alarm_for_the_last_of_them() {
+    let template = template();
+    let filtered: BTreeSet<_> = template
+        .of_type("AWS::Logs::MetricFilter")
+        .filter(|(_, filter)| filter["FilterPattern"] == r#"{ $.alarm = "outbound.daily_cap" }"#)
+        .map(|(_, filter)| filter["LogGroupName"]["Ref"].as_str().unwrap())
+        .collect();
+    let counting: BTreeSet<_> = template
+        .of_type("AWS::Serverless::Function")
+        .filter(|(id, function)| {
+            let variables = &function["Environment"]["Variables"];
+            !variables["OUTBOUND_CALLS_PER_DAY"].is_null() && !COUNT_NO_CALLS.contains(id)
+        })
+        .map(|(_, function)| function["LoggingConfig"]["LogGroup"]["Ref"].as_str().unwrap())
+        .collect();
+    assert_eq!(filtered, counting);
+}
+
 /// SAM leaves tracing and its permission out only for the word itself, so a parameter holds the word.
 #[test]
 fn traces_are_off_and_cost_no_permission_unless_they_are_asked_for() {

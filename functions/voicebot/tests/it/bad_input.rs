@@ -149,7 +149,7 @@ async fn a_bot_without_an_address_is_the_administrators_affair() {
         (status, body["code"].as_str()),
         (503, Some("voicebot_not_configured"))
     );
-    assert!(logs::has("VOICEBOT_WS_URL"));
+    assert!(logs::unavailable("set VOICEBOT_WS_URL"));
     let long = format!("{WS_URL}/{}", "x".repeat(600));
     let too_long = ConnectDoor::new(secrets(), offers(), sockets(Some(&long)));
     let (status, _) = ask(&too_long, &Ask::get("/voicebot/connect", CALL)).await;
@@ -171,6 +171,7 @@ async fn a_table_that_does_not_answer_costs_less_than_a_second_and_a_fleet_is_di
     let began = tokio::time::Instant::now();
     let (status, body) = ask(&door("echo"), &Ask::get("/voicebot/connect", CALL)).await;
     assert_eq!((status, body["code"].as_str()), (503, Some("table_unavailable")));
+    assert!(logs::unavailable("a call's session could not be kept"));
     let (status, body) = ask(&door("any"), &Ask::get("/voicebot/connect", CALL)).await;
     assert_eq!(status, 200, "{body}");
     let each = began.elapsed() / 2;

@@ -75,6 +75,15 @@ pub(crate) fn assert_clean() {
     }
 }
 
+/// Whether some line of ours with this message is one that a metric filter counts as `voicebot.unavailable`.
+pub(crate) fn unavailable(message: &str) -> bool {
+    let alarm = "\"alarm\":\"voicebot.unavailable\"";
+    let lines = OURS.lock().unwrap();
+    lines
+        .iter()
+        .any(|line| line.contains(alarm) && line.contains(message))
+}
+
 /// Whether some line of ours holds this text.
 pub(crate) fn has(text: &str) -> bool {
     OURS.lock().unwrap().iter().any(|line| line.contains(text))
