@@ -349,7 +349,8 @@ impl Table {
 
     /// Erases a lead's item collection, at most about `max_items` items per call, and what points to its items from
     /// elsewhere. From the first moment on the lead is invisible and takes no new rows; its row goes last, so that
-    /// an erasure that was interrupted can be asked for again.
+    /// an erasure that was interrupted can be asked for again. The home of a number that is no lead's has no row: what it
+    /// holds goes, and it takes new calls.
     ///
     /// # Errors
     /// [`TableError`]; erasing again is always safe.
@@ -360,7 +361,9 @@ impl Table {
             .set_or_remove(keys::GSI1PK, None::<&str>)
             .set_or_remove(keys::GSI1SK, None::<&str>)
             .only_if_present(keys::PK);
-        if let Written::Unmet(_) = self.update(&row, hide, ReturnValue::None).await? {
+        if !id.is_unlisted()
+            && let Written::Unmet(_) = self.update(&row, hide, ReturnValue::None).await?
+        {
             return Ok(Erased {
                 deleted: 0,
                 done: true,
@@ -389,6 +392,9 @@ impl Table {
                 pointers.extend(crate::events::pointer_of(&item));
                 sessions.extend(keys::placed_voice_session(&key));
                 own.push(key);
+            }
+            if own.is_empty() && id.is_unlisted() {
+                return Ok(Erased { deleted, done: true });
             }
             if own.is_empty() {
                 self.delete(&row, Expression::new()).await?;

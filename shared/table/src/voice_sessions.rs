@@ -317,7 +317,8 @@ impl Table {
         })
     }
 
-    /// Puts a session among what happened with a lead. `false` when there is no such lead (any more). 4 write units.
+    /// Puts a session among what happened with a lead, or with a number that is no lead's. `false` when there is no such
+    /// lead (any more). 4 write units, 1 in the home of a number: there is no row to look at.
     ///
     /// # Errors
     /// [`TableError`]; placing it again is safe.
@@ -325,15 +326,14 @@ impl Table {
         let key = keys::voice_place(lead, id);
         let ttl = id.created_at().as_second() + KEPT.as_secs();
         let none = std::collections::BTreeMap::<&str, &str>::new();
+        let item = item::item(Entity::VoicePlace, &key, None, Some(ttl), &none)?;
+        if lead.is_unlisted() {
+            let _ = self.put(item, Expression::new()).await?;
+            return Ok(true);
+        }
         let put = Put::builder()
             .table_name(self.name())
-            .set_item(Some(item::item(
-                Entity::VoicePlace,
-                &key,
-                None,
-                Some(ttl),
-                &none,
-            )?))
+            .set_item(Some(item))
             .build()
             .expect("item and table are set");
         let put = TransactWriteItem::builder().put(put).build();

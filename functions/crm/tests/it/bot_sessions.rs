@@ -237,6 +237,25 @@ async fn a_leads_sessions_are_on_its_timeline_in_its_export_and_gone_with_it() {
 }
 
 #[tokio::test]
+async fn what_is_kept_of_a_number_that_is_no_leads_is_erased_by_its_home() {
+    let house = House::new().await;
+    let home = "unlisted-0123456789abcdef0123456789abcdef";
+    let session = VoiceSession {
+        call: Some(format!("call_01kak5yv7z8e4f9y2f4w6r8t0v.{home}").parse().unwrap()),
+        ..VoiceSession::new(id(-1_000), "echo", Rate::Hz8000)
+    };
+    sessions(&house).offered(&session).await.unwrap();
+    sessions(&house).place(&session).await.unwrap();
+    let path = format!("{ADMIN_ROUTES}/{home}");
+    let erase = Event::new("DELETE", &format!("{ADMIN_ROUTES}/{{id}}"), &path);
+    assert_eq!(house.send(&erase.clone().by(HEAD)).await.status, 403);
+    assert_eq!(house.send(&erase.clone().by(ADMIN)).await.status, 204);
+    let gone = house.get(ADMIN, ONE, &format!("{LIST}/{}", session.id)).await;
+    assert_eq!(gone.status, 404);
+    assert_eq!(house.send(&erase.by(ADMIN)).await.status, 404);
+}
+
+#[tokio::test]
 async fn salespeople_may_not_look_and_what_is_wrong_is_named() {
     let house = House::new().await;
     let session = offered(&house, 1_000).await;

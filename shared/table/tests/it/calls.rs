@@ -3,8 +3,9 @@
 use domain::{
     call::{Call, CallOrigin, CallReport, CallState, InboundCall, LegStatus, Outcome, ReportSource},
     call_record::Party,
-    ids::LeadId,
+    ids::{LeadId, VoiceSessionId},
     phone::Country,
+    voicebot::{Rate, record::VoiceSession},
 };
 use table::{Claim, Create, Recorded};
 
@@ -232,5 +233,16 @@ async fn a_call_to_a_number_that_is_no_leads_has_a_home_of_its_own() {
     report.sid = Some("abc123".parse().unwrap());
     table.record_call_report(&placed.locator, &report).await.unwrap();
     let found = table.call_by_sid(&"abc123".parse().unwrap()).await.unwrap();
-    assert_eq!(found, Some(placed.locator));
+    assert_eq!(found, Some(placed.locator.clone()));
+
+    // It is erased as a lead is, with the sessions of its calls, though there is no row to hide.
+    let session = VoiceSession::new(VoiceSessionId::new(at(1), 7), "echo", Rate::Hz8000);
+    table.offer_voice_session(&session).await.unwrap();
+    assert!(table.place_voice_session(&home, &session.id).await.unwrap());
+    let erased = table.erase_lead(&home, 100).await.unwrap();
+    assert!(erased.done && erased.deleted == 2, "{erased:?}");
+    assert_eq!(table.call(&placed.locator).await.unwrap(), None);
+    assert_eq!(table.voice_session(&session.id).await.unwrap(), None);
+    let again = table.erase_lead(&home, 100).await.unwrap();
+    assert!(again.done && again.deleted == 0, "{again:?}");
 }
