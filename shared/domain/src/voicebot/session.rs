@@ -36,7 +36,8 @@ pub struct Rules {
     pub silence_kept_ms: u32,
     /// A turn is ended when it is so long, whoever still speaks.
     pub longest_utterance_ms: u32,
-    /// A bot that has not begun to speak after so long is asked again.
+    /// A bot that has not begun to speak after so long is asked again. A socket whose stream has not begun after so long is
+    /// closed.
     pub bot_timeout_ms: u32,
     /// So many times in all; then the call ends.
     pub most_asked: u8,
@@ -185,7 +186,7 @@ pub enum Ending {
     Transferred(String),
     /// The caller did nothing, too often.
     NoInput,
-    /// The bot did not answer.
+    /// The bot did not answer, or was never asked: no stream began.
     BotSilent,
     /// It took too long.
     TimeLimit,
@@ -352,7 +353,7 @@ pub struct Session {
     playback: Playback,
     #[serde(rename = "l")]
     listen: Listen,
-    /// Since when the caller could have done something.
+    /// Since when the caller could have done something; until `start`, since when the socket is open.
     #[serde(rename = "q", with = "jiff::fmt::serde::timestamp::millisecond::required")]
     quiet_since: Timestamp,
     /// Turns in a row in which they did nothing.
@@ -650,7 +651,15 @@ impl Session {
 
     /// Whatever time brings. `number` is that of the message which told the time.
     fn fall_due(&mut self, rules: &Rules, number: Option<u64>, now: Timestamp, step: &mut Step) {
-        let (None, Some(stream)) = (&self.ended, &self.stream) else {
+        if self.ended.is_some() {
+            return;
+        }
+        let bot_timeout = ms(rules.bot_timeout_ms);
+        let Some(stream) = &self.stream else {
+            // Its `start` is lost, and the caller hears nothing until the flow goes on.
+            if now.duration_since(self.quiet_since) >= bot_timeout {
+                self.hang_up(Ending::BotSilent, now, step);
+            }
             return;
         };
         if now.duration_since(stream.started_at) >= ms(rules.longest_call_ms) {
@@ -661,7 +670,6 @@ impl Session {
         if !self.is_thinking() && self.keys.as_ref().is_some_and(keys_are_complete) {
             return self.ask_digits(now, step);
         }
-        let bot_timeout = ms(rules.bot_timeout_ms);
         match &mut self.bot {
             Bot::Thinking { since, .. } if now.duration_since(*since) < bot_timeout => {}
             Bot::Thinking { times, .. } if *times >= rules.most_asked => {
@@ -681,6 +689,8 @@ impl Session {
             Bot::Answering { since, ending, .. } => {
                 if now.duration_since((*since).max(self.playback.until())) >= bot_timeout {
                     let ending = ending.take();
+                    // Whoever spoke may only be held up, and would go on within the next answer.
+                    self.epoch += 1;
                     self.give_floor(ending, now);
                 }
             }

@@ -135,6 +135,53 @@ fn an_answer_that_breaks_off_gives_the_caller_the_floor() {
 }
 
 #[test]
+fn a_mouth_that_was_held_up_does_not_speak_within_the_next_answer() {
+    let mut call = Call::started(RATE);
+    let (stalled, _) = call.session.begin_answer(0, at(0)).unwrap();
+    assert!(call.session.answer(stalled, Then::Listen(short()), at(0)));
+    let (number, _) = next_event(&mut call, 2);
+    let now = frame_at(number);
+    let (epoch, _) = call.session.begin_answer(1, now).unwrap();
+    assert!(call.session.answer(epoch, Then::Listen(short()), now));
+    assert_eq!(call.session.post_chunk(stalled, 0, 1_500, now), Post::Never);
+    assert!(matches!(
+        call.session.post_chunk(epoch, 0, 1_500, now),
+        Post::Now { .. }
+    ));
+}
+
+#[test]
+fn a_socket_whose_stream_never_begins_is_closed_so_that_the_flow_goes_on() {
+    let mut call = Call::new();
+    call.silence(1..100, RATE);
+    assert_eq!((call.writes, call.hang_ups.len()), (0, 0));
+    let step = frame(&mut call, 100);
+    assert_eq!((step.ended, step.hang_up), (Some(Ending::BotSilent), true));
+    assert_eq!(step.dropped, Some(Dropped::BeforeStart));
+    // A start that comes now is too late, as everything is.
+    let step = call.deliver(101, Event::Start(RATE), frame_at(101));
+    assert_eq!(
+        (step.write, step.ask, step.dropped),
+        (false, None, Some(Dropped::AfterEnd))
+    );
+    assert!(frame(&mut call, 120).hang_up, "it is closed again");
+
+    // Something that cannot be read tells the time too.
+    let mut call = Call::new();
+    let rules = call.rules;
+    assert!(!call.session.tick(&rules, at(9_999)).write);
+    assert!(call.session.tick(&rules, at(10_000)).hang_up);
+
+    // A start that is late, but the first to come, is taken.
+    let mut call = Call::new();
+    let step = call.deliver(1, Event::Start(RATE), at(30_000));
+    assert_eq!(
+        (step.ask.map(|ask| ask.input), step.ended),
+        (Some(Input::Start), None)
+    );
+}
+
+#[test]
 fn a_bot_hangs_up_when_its_last_word_was_heard() {
     let mut call = Call::started(RATE);
     call.answer(0, &[1_500], Then::Transfer("sales \"1\"".to_owned()), at(0));
