@@ -1,6 +1,8 @@
 //! Calls with a bot while they last: the session, what is known of the call, the caller's frames, and which socket may
 //! begin. All of it goes by itself some hours later.
 
+use std::hash::{BuildHasher, RandomState};
+
 use aws_sdk_dynamodb::{
     primitives::Blob,
     types::{AttributeValue, ReturnValue},
@@ -30,6 +32,7 @@ const CALL: &str = "call";
 const IGNORED: &str = "ignored";
 const AUDIO: &str = "audio";
 const CONNECTION: &str = "connection";
+const WRITER: &str = "writer";
 const BEGUN: &str = "begun";
 
 /// A session as it was read, and what the bot wants to hear again at its next turn.
@@ -40,6 +43,8 @@ pub struct HeldSession {
     /// The bot's own notes, as it gave them with its last answer.
     pub state: Option<String>,
     rev: i64,
+    /// Which write it was.
+    writer: Option<u64>,
 }
 
 /// Whose socket a voice session is.
@@ -60,6 +65,8 @@ fn decode(connection: &ConnectionId, item: Attributes) -> Result<HeldSession, Ta
         #[serde(default)]
         state: Option<String>,
         rev: i64,
+        #[serde(default)]
+        writer: Option<u64>,
     }
     let key = keys::stream_session(connection);
     let row: Row = item::body(item.into(), &key)?;
@@ -67,6 +74,7 @@ fn decode(connection: &ConnectionId, item: Attributes) -> Result<HeldSession, Ta
         session: serde_json::from_str(&row.session).map_err(|e| TableError::corrupt(key.to_string(), e))?,
         state: row.state,
         rev: row.rev,
+        writer: row.writer,
     })
 }
 
@@ -112,6 +120,17 @@ impl Table {
             .update(&keys::socket_owner(session), begun, ReturnValue::None)
             .await?;
         Ok(matches!(written, Written::Done(_)))
+    }
+
+    /// The socket that may begin the voice session, or has begun it.
+    ///
+    /// # Errors
+    /// [`TableError`].
+    pub async fn socket_owner(&self, session: &VoiceSessionId) -> Result<Option<ConnectionId>, TableError> {
+        let key = keys::socket_owner(session);
+        let item = self.get(&key).await?;
+        let owner: Option<Owner> = item.map(|item| item::body(item.into(), &key)).transpose()?;
+        Ok(owner.map(|owner| owner.connection))
     }
 
     /// Keeps what a socket that has just opened is for.
@@ -173,19 +192,28 @@ impl Table {
         connection: &ConnectionId,
         held: &mut HeldSession,
     ) -> Result<Result<(), Option<HeldSession>>, TableError> {
+        // Whose answer is lost on the way, the SDK sends again, and it would be overtaken by itself. What is written is no
+        // sign: two invocations may make the same of a session within a millisecond. The hasher's keys are random.
+        let writer = RandomState::new().hash_one(held.rev);
         let update = Expression::new()
             .set(SESSION, json(&held.session))
             .set_some(STATE, held.state.as_deref())
             .set(REV, held.rev + 1)
+            .set(WRITER, writer)
             .only_if(REV, "=", held.rev);
         let key = keys::stream_session(connection);
         match self.update(&key, update, ReturnValue::None).await? {
-            Written::Done(_) => {
-                held.rev += 1;
-                Ok(Ok(()))
+            Written::Done(_) => {}
+            Written::Unmet(item) => {
+                let newer = item.map(|item| decode(connection, item)).transpose()?;
+                if newer.as_ref().and_then(|newer| newer.writer) != Some(writer) {
+                    return Ok(Err(newer));
+                }
             }
-            Written::Unmet(item) => Ok(Err(item.map(|item| decode(connection, item)).transpose()?)),
         }
+        held.rev += 1;
+        held.writer = Some(writer);
+        Ok(Ok(()))
     }
 
     /// What is known of a socket's call besides its session.

@@ -1,3 +1,19 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::{
+    Client,
+    config::{
+        ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeDeserializationInterceptorContextMut,
+        retry::RetryConfig,
+    },
+    error::BoxError,
+};
 use domain::{
     ids::{ConnectionId, VoiceSessionId},
     voicebot::{Event, Message, Rate, Rules, Session, StreamCall, StreamContext},
@@ -85,6 +101,62 @@ async fn who_writes_second_gets_what_stands_there_and_writes_nothing() {
     newer.state = Some("in time".to_owned());
     table.write_stream(&socket(), &mut newer).await.unwrap().unwrap();
     assert_eq!(table.stream(&socket()).await.unwrap().unwrap(), newer);
+}
+
+/// So many answers are lost on the way, and the client sends again.
+#[derive(Debug, Clone)]
+struct Losing(Arc<AtomicU32>);
+
+impl Intercept for Losing {
+    fn name(&self) -> &'static str {
+        "Losing"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let fewer = |left: u32| left.checked_sub(1);
+        if self
+            .0
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer)
+            .is_ok()
+        {
+            *context.response_mut().status_mut() = 503_u16.try_into()?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn who_is_overtaken_by_their_own_repetition_has_written() {
+    let (dynamo, table) = opened().await;
+    let losing = Losing(Arc::default());
+    let config = dynamo
+        .client()
+        .config()
+        .to_builder()
+        .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
+        .interceptor(losing.clone())
+        .build();
+    let repeating = Table::new(Client::from_conf(config), dynamo::TABLE_NAME);
+    let mut held = table.stream(&socket()).await.unwrap().unwrap();
+    let mut twin = held.clone();
+    start(&mut held);
+    start(&mut twin);
+    losing.0.store(2, Ordering::SeqCst);
+    repeating
+        .write_stream(&socket(), &mut held)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(losing.0.load(Ordering::SeqCst), 0);
+    assert_eq!(table.stream(&socket()).await.unwrap().unwrap(), held);
+    // Another invocation that made the same of it is overtaken all the same: both would do what it says.
+    let written = table.write_stream(&socket(), &mut twin).await.unwrap();
+    assert_eq!(written, Err(Some(held)));
 }
 
 #[tokio::test]
@@ -184,4 +256,7 @@ async fn the_newest_socket_of_a_session_begins_it_and_then_nobody_else_does() {
     assert!(!table.claim_socket(&session, &first, at(2)).await.unwrap());
     assert!(!table.claim_socket(&session, &second, at(3)).await.unwrap());
     assert_eq!(dynamo.meter().take().read_units, 0.0);
+    assert_eq!(table.socket_owner(&session).await.unwrap(), Some(second));
+    let nobodys = VoiceSessionId::new(at(0), 8);
+    assert_eq!(table.socket_owner(&nobodys).await.unwrap(), None);
 }
