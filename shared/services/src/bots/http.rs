@@ -11,6 +11,7 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 
 use super::{LONGEST_OUTCOME, LONGEST_STATE, Means, Reply, Said, Sign, Turn, Unsigned, is_outcome};
 
@@ -18,6 +19,8 @@ use super::{LONGEST_OUTCOME, LONGEST_STATE, Means, Reply, Said, Sign, Turn, Unsi
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 /// The longest answer. A minute at 24 kHz has 3.8 MB as base64.
 const LONGEST_ANSWER: usize = 5_000_000;
+/// How much is said of an answer that cannot be read, in bytes.
+const LONGEST_PROBLEM: usize = 160;
 /// The longest that a bot may have somebody wait for, in milliseconds.
 const LONGEST_TIMEOUT_MS: u32 = 60_000;
 
@@ -75,13 +78,13 @@ struct Answered {
 struct Sound {
     wav: Option<String>,
     pcm: Option<String>,
-    rate: Option<Rate>,
+    rate: Option<u32>,
 }
 
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "\"listen\", \"hang_up\", {\"listen\": {…}} or {\"transfer\": \"outcome\"}"
+    expecting = "no `then`, expected \"listen\", \"hang_up\", {\"listen\": {…}} or {\"transfer\": \"outcome\"}"
 )]
 enum Next {
     Word(Word),
@@ -168,8 +171,8 @@ impl HttpBot {
                 if body.trim_ascii_start().first() != Some(&b'{') {
                     return Err("its answer cannot be used: it is no JSON object".to_owned());
                 }
-                let answered: Answered = serde_json::from_slice(&body)
-                    .map_err(|problem| format!("its answer cannot be used: {problem}"))?;
+                let answered: Answered =
+                    serde_json::from_slice(&body).map_err(|problem| unreadable(&problem))?;
                 answered.reply(turn.rate)
             }
             "audio/wav" | "audio/x-wav" | "audio/wave" | "audio/vnd.wave" => {
@@ -254,6 +257,39 @@ async fn body(mut response: Response) -> Result<Vec<u8>, String> {
     Ok(body)
 }
 
+/// What is wrong with an answer. What serde says of a value quotes it, and it may be a caller's words or number: where it
+/// stands and what was expected must do, or the name of a field.
+fn unreadable(problem: &serde_json::Error) -> String {
+    let text = problem.to_string();
+    let (line, column) = (problem.line(), problem.column());
+    // A name may be as long as a value, and hold a number.
+    let is_name = |name: &str| name.len() <= 40 && name.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
+    let named = ["unknown field `", "missing field `"]
+        .into_iter()
+        .find_map(|kind| {
+            let name = text.strip_prefix(kind)?.split('`').next()?;
+            is_name(name).then(|| format!("{kind}{name}`"))
+        });
+    let what = match (problem.classify(), named) {
+        (Category::Data, Some(named)) => named,
+        // Behind the last one nothing is the bot's.
+        (Category::Data, None) => match text.rsplit_once(", expected ") {
+            Some((_, expected)) => {
+                let ours = expected
+                    .rsplit_once(" at line ")
+                    .map_or(expected, |(ours, _)| ours);
+                format!("expected {ours}")
+            }
+            None => "a value is not allowed".to_owned(),
+        },
+        (Category::Eof, _) => "it ends too early".to_owned(),
+        _ => "it is no JSON".to_owned(),
+    };
+    let mut says = format!("its answer cannot be used, line {line}, column {column}: {what}");
+    says.truncate(says.floor_char_boundary(LONGEST_PROBLEM));
+    says
+}
+
 /// Why there is no answer. The URL may hold a token.
 fn unreached(error: reqwest::Error) -> String {
     if error.is_timeout() {
@@ -302,7 +338,11 @@ impl Sound {
             (Some(wav), None, None) => {
                 from_wav(&decode("wav", wav)?, rate).map_err(|problem| format!("its `audio.wav`: {problem}"))
             }
-            (None, Some(pcm), from) => Ok(resample(&decode("pcm", pcm)?, from.unwrap_or(rate), rate)),
+            (None, Some(pcm), hz) => {
+                let from = hz.map_or(Some(rate), Rate::from_hz);
+                let from = from.ok_or("its `audio.rate` must be 8000, 16000 or 24000")?;
+                Ok(resample(&decode("pcm", pcm)?, from, rate))
+            }
             _ => Err("its `audio` must have `wav`, or `pcm` with its `rate`".to_owned()),
         }
     }

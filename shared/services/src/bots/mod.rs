@@ -35,6 +35,8 @@ const MOST_FAILURES: u8 = 3;
 const LONGEST_STATE: usize = 500;
 /// The longest outcome of a transfer, in bytes.
 const LONGEST_OUTCOME: usize = 64;
+/// The longest sound of an answer, in milliseconds: playing it has to fit into the 180 s of the function that does.
+const LONGEST_SOUND_MS: u64 = 150_000;
 /// Transcripts are cut to so many bytes.
 const LONGEST_TRANSCRIPT: usize = 2_000;
 
@@ -222,6 +224,14 @@ impl Bots {
             #[cfg(feature = "lex")]
             Some(Bot::Lex(bot)) => bot.answer(turn).await,
         };
+        let reply = reply.and_then(|reply| match turn.rate.ms_of_bytes(reply.audio.len()) {
+            0..=LONGEST_SOUND_MS => Ok(reply),
+            ms => Err(format!(
+                "its answer sounds {} s; say {} s at most, and the rest after the caller's next turn",
+                ms / 1_000,
+                LONGEST_SOUND_MS / 1_000
+            )),
+        });
         match reply {
             Ok(reply) => Answer {
                 audio: reply.audio,

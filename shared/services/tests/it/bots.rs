@@ -424,7 +424,11 @@ async fn nonsense_is_an_excuse_and_the_call_goes_on_with_what_was_kept() {
         (json(json!({ "audio": { "wav": "UklGRg==" } })), "audio.wav"),
         (
             json(json!({ "audio": { "pcm": "AAAA", "rate": 44_100 } })),
-            "44100",
+            "`audio.rate` must be 8000, 16000 or 24000",
+        ),
+        (
+            json(json!({ "audio": { "pcm": STANDARD.encode(vec![0; 2 * 8_000 * 151]) } })),
+            "sounds 151 s; say 150 s at most",
         ),
         (json(json!({ "state": "x".repeat(501) })), "501 bytes"),
     ];
@@ -450,6 +454,33 @@ async fn nonsense_is_an_excuse_and_the_call_goes_on_with_what_was_kept() {
         assert_eq!(answer.then, Then::Listen(Listen::default()));
         assert_eq!(call.say(keys("1")).await.fallback, None, "{says}");
         assert_eq!(team.asked()[2].1["state"], "kept", "{says}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_bot_answers_is_not_quoted_when_it_cannot_be_read() {
+    let sound = STANDARD.encode(vec![7; 3_000]);
+    let (_, url) = Team::start(move |asked| {
+        let answers = [
+            json!({ "audio": sound }),
+            json!({ "state": 9_811_100_002_u64 }),
+            json!({ "9811100002": "state" }),
+            json!({ "then": { "transfer": 9_811_100_002_u64 } }),
+            json!({ "audio": { "pcm": "", "rate": 9_811_100_002_u64 } }),
+            json!({ "said": { "a, expected 9811100002": sound } }),
+        ];
+        answered(&answers[asked["turn"].as_u64().unwrap() as usize])
+    })
+    .await;
+    let mut call = Call::with(&url, Rate::Hz8000).await;
+    for _ in 0..6 {
+        let problem = call.say(Said::Silence(1)).await.fallback.unwrap();
+        assert!(problem.contains("line 1, column "), "{problem}");
+        assert!(
+            !problem.contains("98111") && !problem.contains("BwcH"),
+            "{problem}"
+        );
+        assert!(problem.len() <= 160, "{problem}");
     }
 }
 
