@@ -1,5 +1,7 @@
 //! The door of `ws-message`: what comes over a socket.
 
+use std::time::Duration;
+
 use domain::{ids::ConnectionId, voicebot::Rules};
 use jiff::Timestamp;
 use lambda_kit::{
@@ -15,6 +17,11 @@ use services::{
     voicebot::sessions::Sessions,
 };
 
+/// One attempt at a request to the table, and all of them: a frame that is later is worth nothing, and ten more come in
+/// the meantime.
+const ATTEMPT: Duration = Duration::from_millis(400);
+const OPERATION: Duration = Duration::from_millis(1_500);
+
 /// The function's ear, and what it has asked.
 pub struct MessageDoor {
     ear: Ear,
@@ -29,7 +36,8 @@ impl MessageDoor {
     /// [`Error`] for a setting that is missing or cannot be used.
     pub fn open(boot: &Boot) -> Result<Self, Error> {
         let settings = boot.settings();
-        let table = services::connect(boot.aws(), &TableConfig::from_env(settings)?.name);
+        let table_name = TableConfig::from_env(settings)?.name;
+        let table = services::connect_within(boot.aws(), &table_name, ATTEMPT, OPERATION);
         let stage_url = VoicebotSocketsConfig::from_env(settings)?.stage_url;
         let sockets = Sockets::connect(boot.aws(), stage_url.as_str());
         let country = LocaleConfig::from_env(settings)?.country;
@@ -64,7 +72,7 @@ impl MessageDoor {
                     tracing::debug!(connection.id = %connection, "a message was ignored: {ignored}");
                 }
                 if let Some(question) = ask {
-                    Box::pin(self.ask(&question)).await;
+                    Box::pin(ask_bot(&self.turns, &question)).await;
                 }
             }
             Err(error) => {
@@ -74,17 +82,17 @@ impl MessageDoor {
         }
         Reply::OK
     }
+}
 
-    /// Has the bot asked. When that fails, the session has it asked again after ten seconds.
-    async fn ask(&self, question: &Question) {
-        if let Err(error) = self.turns.invoke(question).await {
-            // A metric filter turns this line into an alarm.
-            tracing::error!(
-                alarm = "voicebot.unavailable",
-                connection.id = %question.connection_id,
-                turn = question.turn,
-                "the bot is asked later: {error}"
-            );
-        }
+/// Has the bot asked. When that fails, a session that goes on has it asked again after ten seconds.
+pub(crate) async fn ask_bot(turns: &Invoker, question: &Question) {
+    if let Err(error) = turns.invoke(question).await {
+        // A metric filter turns this line into an alarm.
+        tracing::error!(
+            alarm = "voicebot.unavailable",
+            connection.id = %question.connection_id,
+            turn = question.turn,
+            "the bot is not asked now: {error}"
+        );
     }
 }

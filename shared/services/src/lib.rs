@@ -43,6 +43,6 @@ pub mod unconfirmed;
 pub mod voicebot;
 
 #[cfg(feature = "connect")]
-pub use connect::connect;
+pub use connect::{connect, connect_within};
 pub use error::ServiceError;
 pub use table::{Page, Table, TableError};

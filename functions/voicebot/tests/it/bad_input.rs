@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use dynamo::TABLE_NAME;
+use lambda_kit::{config::Settings, init::Boot, websocket::SocketEvent};
+use serde_json::json;
 use services::voicebot::offers::Offers;
-use voicebot::connect::ConnectDoor;
+use voicebot::{connect::ConnectDoor, messages::MessageDoor};
 
 use crate::{
     given::{
@@ -178,4 +180,29 @@ async fn a_table_that_does_not_answer_costs_less_than_a_second_and_a_fleet_is_di
     assert!(each < Duration::from_millis(950), "{each:?}");
     tokio::time::resume();
     nothing_kept(&world).await;
+}
+
+#[tokio::test]
+async fn a_message_waits_for_a_hanging_table_no_longer_than_it_is_worth() {
+    // A listener that never answers.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let settings = Settings::new(move |name| match name {
+        "AWS_REGION" => Some("ap-south-1".to_owned()),
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("local".to_owned()),
+        "AWS_ENDPOINT_URL" | "VOICEBOT_SOCKETS_URL" => Some(url.clone()),
+        "TABLE_NAME" => Some(TABLE_NAME.to_owned()),
+        "VOICEBOT_TURN_FUNCTION" => Some("voicebot-turn".to_owned()),
+        _ => None,
+    });
+    let boot = Boot::new(settings, now()).await.unwrap();
+    let door = MessageDoor::open(&boot).unwrap();
+    let event = json!({"requestContext": {"connectionId": "L0SM9cOFvHcCIhw="}, "body": "{}"});
+    let event: SocketEvent = serde_json::from_value(event).unwrap();
+    // From here on time passes as soon as everybody waits.
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    assert_eq!(door.hear(&event, now()).await.status(), 200);
+    let waited = began.elapsed();
+    assert!(waited < Duration::from_millis(1_600), "{waited:?}");
 }

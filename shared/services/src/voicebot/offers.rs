@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::config::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_types::SdkConfig;
 use domain::{
     call_record::Direction,
@@ -23,7 +22,6 @@ use super::sessions::Sessions;
 /// One attempt at the one write, and all of them: Exotel waits a second, and the caller with it.
 const ATTEMPT: Duration = Duration::from_millis(300);
 const OPERATION: Duration = Duration::from_millis(600);
-const FIRST_BACKOFF: Duration = Duration::from_millis(25);
 /// The read that tells a number's bot may take so much of it: the write comes after.
 const NUMBER_PATIENCE: Duration = Duration::from_millis(150);
 
@@ -118,20 +116,8 @@ impl Offers {
 
     /// With a client of its own, quick to give up: a caller waits.
     pub fn connect(aws: &SdkConfig, table_name: &str, rules: Rules) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(ATTEMPT)
-            .operation_timeout(OPERATION)
-            .build();
-        let retries = RetryConfig::standard()
-            .with_max_attempts(2)
-            .with_initial_backoff(FIRST_BACKOFF);
-        let aws = aws
-            .to_builder()
-            .timeout_config(timeouts)
-            .retry_config(retries)
-            .build();
-        let client = aws_sdk_dynamodb::Client::new(&aws);
-        Self::new(Table::new(client, table_name), rules)
+        let table = crate::connect_within(aws, table_name, ATTEMPT, OPERATION);
+        Self::new(table, rules)
     }
 
     /// The session of the call that asks, kept with one write. `random` gives the last bits of its id.
