@@ -4,17 +4,20 @@ use domain::voicebot::Rules;
 use jiff::Timestamp;
 use lambda_kit::{
     Error,
-    config::{LocaleConfig, TableConfig},
-    init::Boot,
+    config::{LocaleConfig, TableConfig, VoicebotTurnConfig},
+    init::{Boot, Invoker},
     metrics::{Metric, Metrics},
     websocket::{Reply, SocketEvent},
 };
 use services::{streams::Doorman, voicebot::sessions::Sessions};
 
-/// The doorman who sees sockets off.
+use crate::messages::ask_bot;
+
+/// The doorman who sees sockets off, and what is asked about last words.
 pub struct EndDoor {
     doorman: Doorman,
     sessions: Sessions,
+    turns: Invoker,
     metrics: Metrics,
 }
 
@@ -30,15 +33,17 @@ impl EndDoor {
         Ok(Self::new(
             Doorman::new(table.clone()),
             Sessions::new(table, country),
+            boot.invoker(&VoicebotTurnConfig::from_env(settings)?.function_name)?,
             Metrics::from_env(settings),
         ))
     }
 
     /// A door in front of these.
-    pub fn new(doorman: Doorman, sessions: Sessions, metrics: Metrics) -> Self {
+    pub fn new(doorman: Doorman, sessions: Sessions, turns: Invoker, metrics: Metrics) -> Self {
         Self {
             doorman,
             sessions,
+            turns,
             metrics,
         }
     }
@@ -52,9 +57,14 @@ impl EndDoor {
         }
         let rules = Rules::default();
         let leaving = self.doorman.see_off(connection, &self.sessions, &rules, now);
-        if let Err(error) = Box::pin(leaving).await {
-            tracing::error!(connection.id = %connection, "the end of a call is lost: {error}");
-            self.metrics.put(now, &[(Metric::VoicebotMessagesLost, 1.0)]);
+        match Box::pin(leaving).await {
+            // No `stop` came before, and the caller's last words may be an order.
+            Ok(Some(question)) => Box::pin(ask_bot(&self.turns, &question)).await,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(connection.id = %connection, "the end of a call is lost: {error}");
+                self.metrics.put(now, &[(Metric::VoicebotMessagesLost, 1.0)]);
+            }
         }
         Reply::OK
     }

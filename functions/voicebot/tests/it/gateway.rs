@@ -164,6 +164,7 @@ impl Gateway {
         let end = EndDoor::new(
             Doorman::new(table.clone()),
             sessions.clone(),
+            boot.invoker("voicebot-turn").unwrap(),
             Metrics::from_env(&settings),
         );
         let doors = Doors {

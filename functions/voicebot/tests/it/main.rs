@@ -4,6 +4,7 @@
 mod alarms;
 mod asking;
 mod bad_input;
+mod ends;
 mod events;
 mod gateway;
 mod given;

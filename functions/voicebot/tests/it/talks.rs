@@ -368,20 +368,66 @@ fn likeness(here: &[i16], there: &[i16]) -> f64 {
     sum(here, there) / (sum(here, here) * sum(there, there)).sqrt().max(1.0)
 }
 
+/// What API Gateway makes of a handshake, a message, or an end.
+fn event(connection: &str, query: &Value, body: Option<Value>) -> SocketEvent {
+    let event = json!({
+        "requestContext": {"connectionId": connection},
+        "queryStringParameters": query,
+        "body": body.map(|body| body.to_string()),
+    });
+    serde_json::from_value(event).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_pressed_before_a_socket_vanishes_reach_the_bot() {
+    let (origin, asked) = own_bot().await;
+    let bots = json!({"support": {"kind": "http", "url": format!("{origin}/turn")}}).to_string();
+    let gateway = Gateway::with_bots(Some(&bots), Some(&origin)).await;
+    let mut posts = gateway.socket("last-words=");
+    let (id, url) = gateway.offer("support", Rate::Hz8000).await;
+    let token = url.split("token=").nth(1).unwrap().split('&').next().unwrap();
+    let query = json!({"call_id": id, "token": token});
+    let event = |body: Option<Value>| event("last-words=", &query, body);
+    assert_eq!(gateway.connect(&event(None)).await.status(), 200);
+    let stream = "4e1c9a70d25b4f83a6c0e7d19b52193w";
+    let start = json!({"event": "start", "sequence_number": "1", "stream_sid": stream,
+        "start": {"stream_sid": stream, "media_format": {"sample_rate": "8000"}}});
+    gateway.hear(&event(Some(start))).await;
+    while let Some(Post::Text(text)) = posts.recv().await
+        && !text.contains("\"mark\"")
+    {}
+    for (number, digit) in [(2, "4"), (3, "7")] {
+        let key = json!({"event": "dtmf", "sequence_number": number, "stream_sid": stream,
+            "dtmf": {"digit": digit}});
+        gateway.hear(&event(Some(key))).await;
+    }
+    gateway.hear_close(&event(None)).await;
+    ended_by(&gateway, &id, Ending::Closed).await;
+    for _ in 0..100 {
+        if asked.lock().unwrap().len() == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let asked = asked.lock().unwrap();
+    let inputs: Vec<_> = asked.iter().map(|turn| &turn["input"]).collect();
+    assert_eq!(
+        inputs,
+        [
+            &json!({"kind": "start"}),
+            &json!({"kind": "digits", "digits": "47"})
+        ]
+    );
+}
+
 /// A caller's turn without a network and in no time: the tone is said, then silence, until the bot has said it back.
 async fn said_back(gateway: Arc<Gateway>, call: usize) -> Vec<i16> {
     let connection = format!("harness-{call}=");
     let mut posts = gateway.socket(&connection);
     let (id, url) = gateway.offer("echo", Rate::Hz8000).await;
     let token = url.split("token=").nth(1).unwrap().split('&').next().unwrap();
-    let event = |body: Option<Value>| -> SocketEvent {
-        let event = json!({
-            "requestContext": {"connectionId": connection},
-            "queryStringParameters": {"call_id": id, "token": token},
-            "body": body.map(|body| body.to_string()),
-        });
-        serde_json::from_value(event).unwrap()
-    };
+    let query = json!({"call_id": id, "token": token});
+    let event = |body: Option<Value>| event(&connection, &query, body);
     assert_eq!(gateway.connect(&event(None)).await.status(), 200);
     let stream = format!("{call:032}");
     let start = json!({"event": "start", "sequence_number": "1", "stream_sid": stream,

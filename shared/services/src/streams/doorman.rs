@@ -3,7 +3,6 @@
 use domain::voicebot::{Rules, StreamContext};
 
 use super::*;
-use crate::voicebot::sessions::Sessions;
 
 /// Lets sockets in whose handshake has shown what it must.
 #[derive(Debug, Clone)]
@@ -54,21 +53,22 @@ impl Doorman {
         }
     }
 
-    /// Takes in that a socket is closed: its session ends, unless somebody has said so before.
+    /// Takes in that a socket is closed: its session ends, unless somebody has said so before, and its record says how.
+    /// Gives what the caller said or pressed last, when nobody has asked the bot about it.
     ///
     /// # Errors
-    /// [`TableError`]; taking it in again is safe.
+    /// [`TableError`]; taking it in again is safe, and mends a record that lacks the end.
     pub async fn see_off(
         &self,
         connection: &ConnectionId,
         sessions: &Sessions,
         rules: &Rules,
         now: Timestamp,
-    ) -> Result<(), TableError> {
+    ) -> Result<Option<Question>, TableError> {
         let mut held = self.table.stream(connection).await?;
         for _ in 0..TRIES {
             let Some(session) = &mut held else {
-                return Ok(());
+                return Ok(None);
             };
             let step = session.session.socket_closed(rules, now);
             if step.write
@@ -77,15 +77,16 @@ impl Doorman {
                 held = newer;
                 continue;
             }
-            if let Some(ending) = &step.ended
-                && let Some(context) = self.table.stream_context(connection).await?
-            {
-                let counts = counts(&session.session, context.ignored);
-                let _ = sessions
-                    .ended(&context.voice_session, ending, counts, now)
-                    .await?;
-            }
-            return Ok(());
+            let told = tell_end(&self.table, sessions, connection, &session.session).await;
+            return match (step.ask, told) {
+                (None, told) => told.map(|()| None),
+                (Some(ask), told) => {
+                    if let Err(error) = told {
+                        tracing::warn!(connection.id = %connection, "a call's record does not say how it ended: {error}");
+                    }
+                    Ok(Some(Question::new(connection, &ask)))
+                }
+            };
         }
         Err(TableError::Unavailable { source: None })
     }

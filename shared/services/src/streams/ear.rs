@@ -7,10 +7,7 @@ use exotel::stream::{Incoming, Start, outgoing};
 use table::streams::HeldSession;
 
 use super::*;
-use crate::{
-    ServiceError,
-    voicebot::sessions::{Sessions, StreamStart},
-};
+use crate::{ServiceError, voicebot::sessions::StreamStart};
 
 /// Takes Exotel's messages in. Each call reads the session, steps it, writes it if it changed, and does what the step
 /// says, but for asking the bot: that is the caller's.
@@ -40,7 +37,8 @@ impl Ear {
         }
     }
 
-    /// Takes a message in; `text` is `None` for a binary frame. A failing post is logged: the message was heard.
+    /// Takes a message in; `text` is `None` for a binary frame. What fails after the session is written is logged: the
+    /// message was heard.
     ///
     /// # Errors
     /// [`ServiceError::Table`]: then the message counts as lost, as some do anyway.
@@ -54,8 +52,9 @@ impl Ear {
         if hearing
             .ignored
             .is_some_and(|ignored| ignored != Ignored::Stranger)
+            && let Err(error) = self.table.count_ignored(connection).await
         {
-            self.table.count_ignored(connection).await?;
+            tracing::warn!(connection.id = %connection, "a message that was ignored is not counted: {error}");
         }
         Ok(hearing)
     }
@@ -211,33 +210,31 @@ impl Ear {
                     _ => Ok(()),
                 }
             };
-            let written = if step.ask.is_some() {
+            let (written, keeping) = if step.ask.is_some() {
                 // Whoever answers reads the frames at once.
                 keeping.await?;
-                self.table.write_stream(connection, session).await?
+                (self.table.write_stream(connection, session).await?, Ok(()))
             } else if step.write {
-                let (written, ()) = tokio::try_join!(self.table.write_stream(connection, session), keeping)?;
-                written
+                // Neither is left in the middle: what was written is obeyed, also when the frame is lost.
+                let (written, keeping) = tokio::join!(self.table.write_stream(connection, session), keeping);
+                (written?, keeping)
             } else {
-                Ok(())
+                (Ok(()), Ok(()))
             };
-            kept |= step.keep;
+            kept |= step.keep && keeping.is_ok();
             if let Err(newer) = written {
                 held = newer;
                 continue;
             }
-            return self.obey(connection, session, step, now).await;
+            let hearing = self.obey(connection, session, step).await;
+            keeping?;
+            return Ok(hearing);
         }
         Err(TableError::Unavailable { source: None }.into())
     }
 
-    async fn obey(
-        &self,
-        connection: &ConnectionId,
-        held: &HeldSession,
-        step: Step,
-        now: Timestamp,
-    ) -> Result<Hearing, ServiceError> {
+    /// Does what a step says that is written. Nothing of it keeps the rest from being done.
+    async fn obey(&self, connection: &ConnectionId, held: &HeldSession, step: Step) -> Hearing {
         if step.clear
             && let Some(stream_sid) = held.session.stream_sid()
             && let Err(error) = self.sockets.post(connection, outgoing::clear(stream_sid)).await
@@ -247,22 +244,16 @@ impl Ear {
         if step.hang_up {
             self.close(connection).await;
         }
-        if let Some(ending) = &step.ended
-            && let Some(context) = self.table.stream_context(connection).await?
+        if step.ended.is_some()
+            && let Err(error) = tell_end(&self.table, &self.sessions, connection, &held.session).await
         {
-            let counts = counts(&held.session, context.ignored);
-            let _ = self
-                .sessions
-                .ended(&context.voice_session, ending, counts, now)
-                .await?;
+            // The end of the socket tells it again.
+            tracing::warn!(connection.id = %connection, "a call's record does not say yet how it ended: {error}");
         }
-        Ok(Hearing {
-            ask: step.ask.map(|ask| Question {
-                connection_id: connection.clone(),
-                turn: ask.turn,
-            }),
+        Hearing {
+            ask: step.ask.map(|ask| Question::new(connection, &ask)),
             ignored: step.dropped.map(Ignored::Dropped),
-        })
+        }
     }
 
     /// Closes a socket, if that can be done; the next message of it closes it again.

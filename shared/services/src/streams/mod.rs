@@ -15,11 +15,13 @@ use std::fmt;
 
 use domain::{
     ids::{ConnectionId, VoiceSessionId},
-    voicebot::{Dropped, Session, record::Counts},
+    voicebot::{Ask, Dropped, Session, record::Counts},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use table::{Table, TableError};
+
+use crate::voicebot::sessions::Sessions;
 
 pub use self::{
     doorman::{Admitted, Doorman},
@@ -39,6 +41,15 @@ pub struct Question {
     pub connection_id: ConnectionId,
     /// The turn; 0 is the greeting.
     pub turn: u32,
+}
+
+impl Question {
+    fn new(connection: &ConnectionId, ask: &Ask) -> Self {
+        Self {
+            connection_id: connection.clone(),
+            turn: ask.turn,
+        }
+    }
 }
 
 /// What came of a message.
@@ -81,6 +92,30 @@ impl fmt::Display for Ignored {
             Ignored::Dropped(Dropped::Invalid) => "its values are absurd",
         })
     }
+}
+
+/// Tells a call's record how it ended, once more when somebody has told it before. A socket whose stream never began has
+/// nothing to tell when another one may begin the session: Exotel gives handshakes up, and repeats them.
+async fn tell_end(
+    table: &Table,
+    sessions: &Sessions,
+    connection: &ConnectionId,
+    session: &Session,
+) -> Result<(), TableError> {
+    let Some((why, at)) = session.ended() else {
+        return Ok(());
+    };
+    let Some(context) = table.stream_context(connection).await? else {
+        return Ok(());
+    };
+    let voice_session = &context.voice_session;
+    if session.started_at().is_none() && table.socket_owner(voice_session).await?.as_ref() != Some(connection)
+    {
+        return Ok(());
+    }
+    let counts = counts(session, context.ignored);
+    let _ = sessions.ended(voice_session, why, counts, at).await?;
+    Ok(())
 }
 
 /// What is counted of a call that is over.
