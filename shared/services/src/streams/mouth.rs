@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     ids::CallSid,
-    voicebot::{Input, Post, Rate, Step, StreamContext},
+    voicebot::{Input, Post, Rate, Step},
 };
 use exotel::stream::outgoing;
 use table::streams::HeldSession;
@@ -14,7 +14,6 @@ use crate::{
     ServiceError,
     bots::{Answer, Bots, Said, Turn},
     clock::{SharedWorld, sleep_until},
-    voicebot::sessions::Sessions,
 };
 
 /// Answers turns.
@@ -99,9 +98,12 @@ impl Mouth {
         };
         let asked_at = self.world.now();
         let answer = self.bots.answer(&turn, held.state.as_deref(), asked_at).await;
-        self.write_down(&turn, &answer, asked_at).await;
-        self.speak(connection, &context, stream_sid, rate, epoch, answer)
-            .await
+        // The caller waits for the first chunk, and nobody for the transcript.
+        let ((), spoken) = tokio::join!(
+            self.write_down(&turn, &answer, self.world.now()),
+            self.speak(connection, stream_sid, rate, epoch, &answer),
+        );
+        spoken
     }
 
     /// Adds a turn to the session's transcript, if there is anything to add. A call goes on without it.
@@ -152,11 +154,10 @@ impl Mouth {
     async fn speak(
         &self,
         connection: &ConnectionId,
-        context: &StreamContext,
         stream_sid: &str,
         rate: Rate,
         epoch: u32,
-        answer: Answer,
+        answer: &Answer,
     ) -> Result<Answered, ServiceError> {
         let chunks = audio::chunks(&answer.audio);
         let last = chunks.len().saturating_sub(1);
@@ -217,7 +218,7 @@ impl Mouth {
                 }
             }
             if let Some(step) = posting.finished {
-                self.finish(connection, context, &held, step).await?;
+                self.finish(connection, &held, &step).await;
             }
             if chunk.is_some() {
                 // Who interrupted between the write and the post has cleared too early.
@@ -241,26 +242,18 @@ impl Mouth {
     }
 
     /// The answer was the call's last, and there is nothing to be heard of it.
-    async fn finish(
-        &self,
-        connection: &ConnectionId,
-        context: &StreamContext,
-        held: &HeldSession,
-        step: Step,
-    ) -> Result<(), ServiceError> {
+    async fn finish(&self, connection: &ConnectionId, held: &HeldSession, step: &Step) {
         if step.hang_up
             && let Err(error) = self.sockets.close(connection).await
         {
             tracing::warn!(connection.id = %connection, "the socket stays open for now: {error}");
         }
-        if let Some(ending) = &step.ended {
-            let counts = counts(&held.session, context.ignored);
-            let _ = self
-                .sessions
-                .ended(&context.voice_session, ending, counts, self.world.now())
-                .await?;
+        if step.ended.is_some()
+            && let Err(error) = tell_end(&self.table, &self.sessions, connection, &held.session).await
+        {
+            // The end of the socket tells it again.
+            tracing::warn!(connection.id = %connection, "a call's record does not say yet how it ended: {error}");
         }
-        Ok(())
     }
 
     /// Whether a message was passed on, as far as we know. What fails is logged; a closed socket is the caller's right.
