@@ -111,17 +111,6 @@ impl Default for Bots {
 }
 
 impl BotKind {
-    /// The word for it in the configuration.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            BotKind::Echo {} => "echo",
-            BotKind::Menu { .. } => "menu",
-            BotKind::Http { .. } => "http",
-            BotKind::Lex { .. } => "lex",
-            BotKind::Fleet { .. } => "fleet",
-        }
-    }
-
     /// Whether the sound of a call reaches us: everything but a fleet's.
     pub fn is_ours(&self) -> bool {
         !matches!(self, BotKind::Fleet { .. })
@@ -344,10 +333,6 @@ mod tests {
         assert_ne!(bots.get("demo"), Bots::default().get("demo"), "the team's own");
         assert_eq!(bots.iter().filter(|(_, kind)| !kind.is_ours()).count(), 2);
         assert_eq!(read(&serde_json::to_string(&bots).unwrap()).unwrap(), bots);
-        for (name, kind) in bots.iter() {
-            let json = serde_json::to_value(kind).unwrap();
-            assert_eq!(json["kind"], kind.as_str(), "{name}");
-        }
     }
 
     #[test]

@@ -117,9 +117,6 @@ pub struct Place {
     pub node: String,
     /// How often its prompt has been said.
     pub tries: u8,
-    /// The last number that was entered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub number: Option<String>,
 }
 
 /// What a menu answers to an input.
@@ -250,7 +247,6 @@ impl Tree {
             place: Place {
                 node: self.start.clone(),
                 tries: 0,
-                number: None,
             },
         };
         let known = place.and_then(|place| Some((self.nodes.get(&place.node)?, place)));
@@ -261,12 +257,7 @@ impl Tree {
         };
         reply.place = place;
         match (input, node.goal_of(input)) {
-            (Input::Digits(digits), Some(goal)) => {
-                if !node.keys.contains_key(digits) {
-                    reply.place.number = Some(digits.clone());
-                }
-                self.follow(goal, &mut reply);
-            }
+            (Input::Digits(_), Some(goal)) => self.follow(goal, &mut reply),
             // Whoever says something where keys are asked for hears the prompt again, at no cost.
             (Input::Start | Input::Speech(_), _) => {
                 let tries = reply.place.tries.max(1);

@@ -213,19 +213,6 @@ impl SessionState {
     pub fn is_active(self) -> bool {
         matches!(self, SessionState::Connected | SessionState::Streaming)
     }
-
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            SessionState::Offered => "offered",
-            SessionState::HandedOver => "handed_over",
-            SessionState::Connected => "connected",
-            SessionState::Streaming => "streaming",
-            SessionState::Ended => "ended",
-            SessionState::NotConnected => "not_connected",
-            SessionState::Lost => "lost",
-        }
-    }
 }
 
 /// Who ended a session.
