@@ -37,11 +37,11 @@ impl Ear {
         }
     }
 
-    /// Takes a message in; `text` is `None` for a binary frame. What fails after the session is written is logged: the
+    /// Takes a message in; `text` is `None` for a binary frame. A post, a count or a record that fails is logged: the
     /// message was heard.
     ///
     /// # Errors
-    /// [`ServiceError::Table`]: then the message counts as lost, as some do anyway.
+    /// [`ServiceError::Table`]: then the message, or its sound, counts as lost, as some do anyway.
     pub async fn hear(
         &self,
         connection: &ConnectionId,
