@@ -93,5 +93,5 @@ async fn a_bot_that_cannot_be_asked_is_an_alarm() {
         )
         .await;
     assert_eq!(reply.status(), 200);
-    assert!(logs::unavailable("the bot is asked later: "));
+    assert!(logs::unavailable("the bot is not asked now: "));
 }
