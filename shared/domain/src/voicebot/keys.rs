@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Listen,
+    Listen, MOST_DIGITS,
     utterance::{LONGEST_WAIT_MS, REORDERED},
 };
 
@@ -33,26 +33,49 @@ impl Keys {
         }
     }
 
-    /// Takes a key in. One after the last is no part of the input.
-    pub(super) fn press(&mut self, number: u64, digit: char, listen: &Listen, now: Timestamp) {
+    /// Takes a key in. One after the last is no part of the input. Without a `listen` the bot has yet to say what it takes:
+    /// then nothing completes it before [`measure`](Self::measure).
+    pub(super) fn press(&mut self, number: u64, digit: char, listen: Option<&Listen>, now: Timestamp) {
         if self.ends_with.is_some_and(|last| last < number) {
             return;
         }
         self.pressed_at = now;
-        if listen.terminator == Some(digit) {
+        if listen.is_some_and(|listen| listen.terminator == Some(digit)) {
             self.ends_with = Some(number);
             return;
         }
         let later = self.newest.iter().filter(|&&other| other > number).count();
         self.digits.insert(self.digits.len().saturating_sub(later), digit);
         self.newest.insert(self.newest.len() - later, number);
-        if self.digits.len() >= usize::from(listen.max_digits) {
+        let most: usize = listen.map_or(MOST_DIGITS, |listen| listen.max_digits).into();
+        if listen.is_some() && self.digits.len() >= most {
             self.ends_with = self.newest.last().copied();
         }
         if self.newest.len() > REORDERED as usize {
             self.newest.remove(0);
         }
-        self.digits.truncate(usize::from(listen.max_digits));
+        self.digits.truncate(most);
+    }
+
+    /// Looks at keys that were pressed in advance as the bot takes them. When it takes more, the caller has as long for
+    /// the next one as if the last had been pressed now.
+    pub(super) fn measure(&mut self, listen: &Listen, now: Timestamp) {
+        if self.cut(listen).is_some() {
+            self.ends_with = Some(self.newest.last().copied().unwrap_or_default());
+        } else {
+            self.pressed_at = now;
+        }
+    }
+
+    /// Where an input ends: how many keys it has, and how many it takes, a terminator among them.
+    fn cut(&self, listen: &Listen) -> Option<(usize, usize)> {
+        let most = usize::from(listen.max_digits);
+        let terminator = listen.terminator.and_then(|key| self.digits.find(key));
+        match terminator {
+            Some(at) if at <= most => Some((at, at + 1)),
+            _ if self.digits.len() >= most => Some((most, most)),
+            _ => None,
+        }
     }
 
     /// Whether it is complete, when the newest message has `number`. One key is; of several, one may have been overtaken
@@ -67,9 +90,17 @@ impl Keys {
             || quiet >= SignedDuration::from_millis(LONGEST_WAIT_MS.into())
     }
 
-    /// The keys in order, without the terminator.
-    pub(super) fn into_digits(self) -> String {
-        self.digits
+    /// The input in order, without the terminator, and what was pressed in advance of the next one.
+    pub(super) fn take(mut self, listen: &Listen) -> (String, Option<Self>) {
+        let (keys, taken) = self.cut(listen).unwrap_or((self.digits.len(), self.digits.len()));
+        let rest = self.digits.split_off(taken);
+        self.digits.truncate(keys);
+        let next = (!rest.is_empty()).then_some(Self {
+            digits: rest,
+            ends_with: None,
+            ..self.clone()
+        });
+        (self.digits, next)
     }
 }
 
@@ -82,7 +113,7 @@ pub(super) fn is_key(digit: char) -> bool {
 impl Keys {
     pub(super) fn largest(number: u64, now: Timestamp) -> Self {
         Self {
-            digits: "8".repeat(super::MOST_DIGITS.into()),
+            digits: "8".repeat(MOST_DIGITS.into()),
             newest: vec![number; REORDERED as usize],
             pressed_at: now,
             ends_with: Some(number),

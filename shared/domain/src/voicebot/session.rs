@@ -603,8 +603,9 @@ impl Session {
         if !self.is_thinking() {
             self.interrupt(now, step);
         }
+        let listen = (!self.is_thinking()).then_some(&self.listen);
         let keys = self.keys.get_or_insert_with(|| Keys::new(now));
-        keys.press(number, digit, &self.listen, now);
+        keys.press(number, digit, listen, now);
     }
 
     fn is_thinking(&self) -> bool {
@@ -709,7 +710,9 @@ impl Session {
         // They may have waited for the bot, and interrupt it now.
         self.interrupt(now, step);
         self.from = self.window.newest() + 1;
-        self.ask(Input::Digits(keys.into_digits()), now, step);
+        let (digits, next) = keys.take(&self.listen);
+        self.keys = next;
+        self.ask(Input::Digits(digits), now, step);
     }
 
     fn look_for_silence(&mut self, now: Timestamp, step: &mut Step) {
@@ -786,11 +789,19 @@ impl Session {
         let ending = match then {
             Then::Listen(listen) => {
                 self.listen = listen.within_limits();
+                match &mut self.keys {
+                    Some(keys) if self.listen.max_digits > 0 => keys.measure(&self.listen, now),
+                    keys => *keys = None,
+                }
                 None
             }
             Then::HangUp => Some(Ending::HungUp),
             Then::Transfer(outcome) => Some(Ending::Transferred(short(&outcome))),
         };
+        if ending.is_some() {
+            // Nobody takes them any more, and last words are not interrupted.
+            self.keys = None;
+        }
         self.bot = Bot::Answering {
             chunks: 0,
             since: now,

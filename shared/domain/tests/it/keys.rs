@@ -144,6 +144,48 @@ fn keys_pressed_in_advance_wait_for_the_bot() {
 }
 
 #[test]
+fn keys_pressed_in_advance_are_as_many_as_each_prompt_takes() {
+    let order = Listen {
+        max_digits: 4,
+        terminator: Some('#'),
+        ..Listen::default()
+    };
+    let mut call = Call::listening(RATE, one_key());
+    for (number, key) in (5_u8..).zip(['2', '1', '7', '#', '9', '8']) {
+        press(&mut call, number.into(), key, 500 + 10 * i64::from(number));
+    }
+    assert_eq!(call.inputs(), [digits("2")], "the bot still works on the first");
+    call.answer(1, &[1_500], Then::Listen(order), at(900));
+    let step = call.deliver(14, Event::Media(&hush(14, RATE)), at(1_200));
+    assert_eq!(step.ask.unwrap().input, digits("17"), "to the terminator");
+    call.answer(2, &[1_500], Then::Listen(one_key()), at(1_300));
+    let step = call.deliver(18, Event::Media(&hush(18, RATE)), at(1_600));
+    assert_eq!(step.ask.unwrap().input, digits("9"));
+    call.answer(
+        3,
+        &[1_500],
+        Then::Listen(Listen {
+            max_digits: 0,
+            ..one_key()
+        }),
+        at(1_700),
+    );
+    let step = call.deliver(22, Event::Media(&hush(22, RATE)), at(2_000));
+    assert_eq!((step.ask, step.clear), (None, false), "this prompt takes none");
+}
+
+#[test]
+fn keys_pressed_in_advance_do_not_interrupt_a_goodbye() {
+    let mut call = Call::listening(RATE, one_key());
+    press(&mut call, 5, '1', 500);
+    press(&mut call, 8, '2', 800);
+    call.answer(1, &[1_500], Then::HangUp, at(900));
+    let step = call.deliver(12, Event::Media(&hush(12, RATE)), at(1_200));
+    assert_eq!((step.ask, step.clear), (None, false));
+    assert!(call.deliver(40, Event::Media(&hush(40, RATE)), at(4_000)).hang_up);
+}
+
+#[test]
 fn keys_that_nobody_asked_for_or_that_do_not_exist_are_nothing() {
     let deaf = Listen {
         max_digits: 0,
