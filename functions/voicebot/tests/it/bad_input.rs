@@ -204,5 +204,6 @@ async fn a_message_waits_for_a_hanging_table_no_longer_than_it_is_worth() {
     let began = tokio::time::Instant::now();
     assert_eq!(door.hear(&event, now()).await.status(), 200);
     let waited = began.elapsed();
-    assert!(waited < Duration::from_millis(1_600), "{waited:?}");
+    // The function may run for ten.
+    assert!(waited < Duration::from_secs(7), "{waited:?}");
 }

@@ -3,6 +3,7 @@
 use std::{f64::consts::TAU, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use exotel_simulator::{Step, StreamCall, Talk, Target};
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -535,4 +536,29 @@ async fn a_socket_that_vanishes_ends_its_session_and_no_other() {
         stream["heard_ms"]
     );
     ended(&house, &parallel, "caller").await;
+}
+
+#[tokio::test]
+async fn an_echo_gives_the_callers_words_back_at_every_rate() {
+    let house = House::open("socketrates");
+    for rate in ["8000", "16000", "24000"] {
+        let sid = call_sid(&house, rate);
+        // The rate is whoever dials' to ask for.
+        let url = offered(&house, &sid).await;
+        let url = url.replace("sample-rate=8000", &format!("sample-rate={rate}"));
+        let script = [
+            Step::WaitForQuietMs(300),
+            Step::SayMs(2_400),
+            Step::WaitForQuietMs(600),
+        ];
+        let call = StreamCall {
+            talk: Talk::script(script),
+            ..StreamCall::to(Target::Stream(url))
+        };
+        let report = call.place().await.expect("the bot is on the line");
+        assert_eq!(report.view.violations, [], "{rate} Hz");
+        assert_eq!(report.view.gaps, [], "{rate} Hz");
+        let (likeness, delay_ms) = report.said.likeness(&report.heard, 10_000);
+        assert!(likeness >= 0.95, "{rate} Hz: {likeness} after {delay_ms} ms");
+    }
 }
