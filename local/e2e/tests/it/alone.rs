@@ -1,10 +1,14 @@
-//! What uses up what all tests share: the account's budget.
+//! What uses up what all tests share: the account's budget, and the emulator's time.
 
 use std::time::{Duration, Instant};
 
+use exotel_simulator::{Step, StreamCall, Talk, Target};
 use serde_json::{Value, json};
 
-use crate::house::{House, each, until};
+use crate::{
+    house::{House, each, until},
+    voicebot::{call_sid, offered},
+};
 
 async fn rate(house: &House, class: &str) -> Value {
     let rates = house.simulator(reqwest::Method::GET, "/_sim/rate", None).await;
@@ -133,4 +137,29 @@ async fn told_429_a_call_is_queued_and_placed_later() {
     assert_eq!(call.json["outcome"], "exotel_queued");
     house.agent().outcome(&lead, &call.id(), "connected").await;
     assert_eq!(house.calls_at_exotel(&phone).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_echo_gives_the_callers_words_back_at_every_rate() {
+    let house = House::open("socketrates");
+    for rate in ["8000", "16000", "24000"] {
+        let sid = call_sid(&house, rate);
+        // The rate is whoever dials' to ask for.
+        let url = offered(&house, &sid).await;
+        let url = url.replace("sample-rate=8000", &format!("sample-rate={rate}"));
+        let script = [
+            Step::WaitForQuietMs(300),
+            Step::SayMs(2_400),
+            Step::WaitForQuietMs(600),
+        ];
+        let call = StreamCall {
+            talk: Talk::script(script),
+            ..StreamCall::to(Target::Stream(url))
+        };
+        let report = call.place().await.expect("the bot is on the line");
+        assert_eq!(report.view.violations, [], "{rate} Hz");
+        assert_eq!(report.view.gaps, [], "{rate} Hz");
+        let (likeness, delay_ms) = report.said.likeness(&report.heard, 10_000);
+        assert!(likeness >= 0.95, "{rate} Hz: {likeness} after {delay_ms} ms");
+    }
 }

@@ -3,7 +3,6 @@
 use std::{f64::consts::TAU, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use exotel_simulator::{Step, StreamCall, Talk, Target};
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -28,12 +27,20 @@ async fn ask(house: &House, call_sid: &str) -> Answer {
     house.nobody().get(&path).await
 }
 
-async fn offered(house: &House, call_sid: &str) -> String {
-    ask(house, call_sid).await.is(200).text_of("url")
+/// The URL that is answered. While all tests run at once, the local table may take longer than Exotel waits, which is a 503.
+pub(crate) async fn offered(house: &House, call_sid: &str) -> String {
+    until(PATIENCE, "the echo bot's URL is answered", async || {
+        let answer = ask(house, call_sid).await;
+        match answer.status {
+            503 => Err(format!("{answer:?}")),
+            _ => Ok(answer.is(200).text_of("url")),
+        }
+    })
+    .await
 }
 
 /// A call's id that nobody else has.
-fn call_sid(house: &House, tag: &str) -> String {
+pub(crate) fn call_sid(house: &House, tag: &str) -> String {
     format!("e2e{}{tag}", house.name)
 }
 
@@ -536,29 +543,4 @@ async fn a_socket_that_vanishes_ends_its_session_and_no_other() {
         stream["heard_ms"]
     );
     ended(&house, &parallel, "caller").await;
-}
-
-#[tokio::test]
-async fn an_echo_gives_the_callers_words_back_at_every_rate() {
-    let house = House::open("socketrates");
-    for rate in ["8000", "16000", "24000"] {
-        let sid = call_sid(&house, rate);
-        // The rate is whoever dials' to ask for.
-        let url = offered(&house, &sid).await;
-        let url = url.replace("sample-rate=8000", &format!("sample-rate={rate}"));
-        let script = [
-            Step::WaitForQuietMs(300),
-            Step::SayMs(2_400),
-            Step::WaitForQuietMs(600),
-        ];
-        let call = StreamCall {
-            talk: Talk::script(script),
-            ..StreamCall::to(Target::Stream(url))
-        };
-        let report = call.place().await.expect("the bot is on the line");
-        assert_eq!(report.view.violations, [], "{rate} Hz");
-        assert_eq!(report.view.gaps, [], "{rate} Hz");
-        let (likeness, delay_ms) = report.said.likeness(&report.heard, 10_000);
-        assert!(likeness >= 0.95, "{rate} Hz: {likeness} after {delay_ms} ms");
-    }
 }
