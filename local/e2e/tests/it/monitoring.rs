@@ -125,8 +125,13 @@ async fn an_exophone_that_fails_raises_one_alert() {
             .simulator(Method::POST, "/_sim/heartbeat/push", Some(json!({})))
             .await
     };
-    push("inactive").await;
+    let mut looks = 0;
     let alert = until(MINUTES, "the alert is open", async || {
+        // Exotel pushes each minute; one that crosses a poll is older news than that, and does not count.
+        if looks % 50 == 0 {
+            push("inactive").await;
+        }
+        looks += 1;
         let open = alerts("open").await;
         open.into_iter().next().ok_or_else(|| "no alert".to_owned())
     })
