@@ -263,12 +263,22 @@ fn has_number(line: &str) -> bool {
             .or(digits.strip_prefix("91").filter(|rest| rest.len() == 10))
             .or(digits.strip_prefix('0'))
             .unwrap_or(digits);
-        if alone && national.len() == 10 && national.starts_with(['6', '7', '8', '9']) {
+        let is_number = alone && national.len() == 10 && national.starts_with(['6', '7', '8', '9']);
+        if is_number && !is_of_uuid(&line[..line.len() - run.len()], run) {
             return true;
         }
         rest = &run[end..];
     }
     false
+}
+
+/// Whether what is between these two belongs to a UUID: a request's id ends in twelve digits now and then.
+fn is_of_uuid(before: &str, after: &str) -> bool {
+    let ends = |c: char| !c.is_ascii_hexdigit() && c != '-';
+    let head = before.rsplit(ends).next().unwrap_or_default();
+    let tail = after.split(ends).next().unwrap_or_default();
+    let lengths: Vec<_> = format!("{head}{tail}").split('-').map(str::len).collect();
+    lengths == [8, 4, 4, 4, 12]
 }
 
 #[test]
@@ -278,6 +288,7 @@ fn the_search_for_numbers_finds_them() {
         "\"From\":\"09811100001\"",
         "tel:9811100001",
         "00919811100001",
+        "2026-11-26-919811100001",
     ] {
         assert!(has_number(line), "{line}");
     }
@@ -286,6 +297,7 @@ fn the_search_for_numbers_finds_them() {
         "2026-11-21T05:00:00.981110000Z",
         "…0001",
         "0a9811100001b",
+        "\"requestId\":\"128f99e1-9446-44ca-b116-919275239123\"",
     ] {
         assert!(!has_number(line), "{line}");
     }
