@@ -127,7 +127,7 @@ async fn an_exophone_that_fails_raises_one_alert() {
     };
     let mut looks = 0;
     let alert = until(MINUTES, "the alert is open", async || {
-        // Exotel pushes each minute; one that crosses a poll is older news than that, and does not count.
+        // Again and again, as Exotel does. A single push was once not enough: docs/acceptance.md, Not there yet.
         if looks % 50 == 0 {
             push("inactive").await;
         }
