@@ -7,7 +7,11 @@
 //! it and decides nothing: it may be missing or stand still, and a status must not hang on it.
 //!
 //! A time from the future counts as now, so that a clock that runs ahead cannot silence everybody else; and what has just
-//! come is no more than two minutes old, so that one that runs behind is heard.
+//! come is no more than two minutes old, so that one that runs behind is heard. Exotel writes whole seconds, and so two
+//! statements of one second are of the same moment: of those the worse counts.
+//!
+//! Who cannot tell silences nobody who can: an outage is heard even behind a newer statement that says nothing, as long
+//! as nobody has said since that calls go through.
 
 mod alerts;
 mod caller_id;
@@ -203,23 +207,59 @@ pub struct Side {
     /// By which way.
     #[serde(rename = "b")]
     pub by: Source,
+    /// Of an unknown one: the newest statement that could tell. `None` when none could, or when this one can.
+    #[serde(
+        rename = "k",
+        default,
+        with = "jiff::fmt::serde::timestamp::millisecond::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub told_at: Option<Timestamp>,
 }
 
 impl Side {
-    /// Takes a statement in, if it is newer. Of two of the same moment the worse counts, so that their order does not.
+    fn new(said: SideSaid, at: Timestamp, by: Source) -> Self {
+        Self {
+            said,
+            at,
+            since: at,
+            by,
+            told_at: None,
+        }
+    }
+
+    /// When somebody last could tell.
+    fn told_at(&self) -> Option<Timestamp> {
+        if self.said.status.is_unknown() {
+            self.told_at
+        } else {
+            Some(self.at)
+        }
+    }
+
+    /// Takes a statement in, if it is newer. Of two of the same second the worse counts, so that their order does not.
     ///
     /// What nobody can tell ends an `ok` and not an outage: an outage goes on until somebody says that it is over, or
-    /// nobody has repeated it for long.
+    /// nobody has repeated it for long. In whichever order they come, so an outage is heard that is older than an
+    /// unknown and newer than the last `ok`.
     fn hear(side: &mut Option<Side>, said: SideSaid, at: Timestamp, by: Source) {
+        let at = whole_seconds(at);
         let Some(old) = side else {
-            *side = Some(Side {
-                said,
-                at,
-                since: at,
-                by,
-            });
+            *side = Some(Side::new(said, at, by));
             return;
         };
+        let told_at = old.told_at();
+        if old.said.status.is_unknown() && !said.status.is_unknown() && at < old.at {
+            if told_at.is_some_and(|told_at| at < told_at) {
+                return;
+            }
+            if said.status.is_affected() {
+                *old = Side::new(said, at, by);
+            } else {
+                old.told_at = Some(at);
+            }
+            return;
+        }
         let rank = |side: &SideSaid, by| (side.status.clone(), side.alternates.clone(), by);
         if at < old.at || (at == old.at && rank(&said, by) <= rank(&old.said, old.by)) {
             return;
@@ -232,7 +272,12 @@ impl Side {
         } else {
             at
         };
-        *old = Side { said, at, since, by };
+        let told_at = told_at.filter(|_| said.status.is_unknown());
+        *old = Side {
+            since,
+            told_at,
+            ..Side::new(said, at, by)
+        };
     }
 }
 
@@ -531,13 +576,14 @@ impl Health {
                 match side {
                     Some(side) if side.said.status.is_unknown() => {}
                     // What it was proves nothing any more; a statement from before is still older than this one.
-                    Some(side) => (side.said, side.since) = (unknown, now),
+                    Some(side) => {
+                        side.told_at = Some(side.at);
+                        (side.said, side.since) = (unknown, now);
+                    }
                     None => {
                         *side = Some(Side {
-                            said: unknown,
-                            at,
                             since: now,
-                            by: Source::Poll,
+                            ..Side::new(unknown, at, Source::Poll)
                         })
                     }
                 }
@@ -674,6 +720,11 @@ fn number_end(text: &str) -> Option<String> {
 /// Times are kept in whole milliseconds, and what is kept is compared with what comes.
 fn whole_millis(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).expect("it was a time before")
+}
+
+/// As precise as Exotel's own times.
+fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).expect("it was a time before")
 }
 
 fn short(text: &str, chars: usize) -> String {

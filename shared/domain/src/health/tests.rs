@@ -191,6 +191,54 @@ fn what_nobody_can_tell_ends_an_ok_and_no_outage() {
 }
 
 #[test]
+fn a_push_of_the_second_of_a_poll_counts_although_it_has_no_milliseconds() {
+    let fraction = SignedDuration::from_millis(560);
+    for word in ["active", "sleepy"] {
+        let mut health = account(1);
+        health.hear_answer(&phone(0), &said("active", word), at(36) + fraction);
+        health.hear_push(&push(36, "WARNING", &[0]), at(37));
+        assert!(outgoing(&health, 0).is_affected(), "{word}");
+        assert_eq!(
+            settle(&mut health, 37),
+            [(AlertSubject::exophone(&phone(0)), true)]
+        );
+    }
+}
+
+#[test]
+fn a_push_is_heard_behind_an_answer_that_tells_nothing() {
+    let mut health = account(1);
+    health.hear_answer(&phone(0), &said("active", "active"), at(0));
+    health.hear_answer(&phone(0), &said("active", "sleepy"), at(60));
+    health.hear_push(&push(55, "WARNING", &[0]), at(61));
+    assert!(outgoing(&health, 0).is_affected());
+    // And not when somebody has said since that calls go through.
+    let mut health = account(1);
+    health.hear_answer(&phone(0), &said("active", "active"), at(50));
+    health.hear_answer(&phone(0), &said("active", "sleepy"), at(60));
+    health.hear_push(&push(45, "WARNING", &[0]), at(61));
+    assert_eq!(outgoing(&health, 0), Status::Unknown(Some("sleepy".to_owned())));
+}
+
+proptest! {
+    #[test]
+    fn whether_an_exophone_is_affected_does_not_hang_on_the_order_in_which_it_is_said(
+        statements in proptest::collection::vec((0..6_i64, 0..3_usize), 1..7).prop_shuffle()
+    ) {
+        let words = ["active", "sleepy", "major_outage"];
+        let mut health = account(1);
+        for (secs, word) in &statements {
+            health.hear_answer(&phone(0), &said("active", words[*word]), at(*secs));
+        }
+        let newest_that_tells = statements.iter().filter(|(_, word)| *word != 1).max();
+        prop_assert_eq!(
+            outgoing(&health, 0).is_affected(),
+            newest_that_tells.is_some_and(|(_, word)| *word == 2)
+        );
+    }
+}
+
+#[test]
 fn a_status_that_nobody_repeats_becomes_unknown_and_a_slow_push_is_waited_for() {
     let mut health = account(2);
     health.set_rotation(1, SignedDuration::from_mins(1));
