@@ -9,7 +9,7 @@ use std::{error::Error, hint::black_box, io::Write, time::Duration};
 use domain::voicebot::{Event, Listen, Message, Rate, Rules, Session, Then};
 use exotel::stream::Incoming;
 use jiff::{SignedDuration, Timestamp};
-use lambda_kit::websocket::SocketEvent;
+use lambda_kit::websocket;
 use nix::time::ClockId;
 use serde_json::json;
 
@@ -130,8 +130,9 @@ fn path_pass(envelopes: &[String], rate: Rate, stored: bool) -> Result<u64, Box<
     let mut kept = 0;
     for envelope in envelopes {
         now += SignedDuration::from_millis(100);
-        let event = SocketEvent::read(black_box(envelope.as_bytes()))?;
-        let message = exotel::stream::Message::parse(event.text().ok_or("a text")?)?;
+        let (connection, escaped) = websocket::skim(black_box(envelope.as_bytes())).ok_or("an event")?;
+        let message = exotel::stream::Message::skim(escaped).ok_or("a message")?;
+        let _ = black_box(connection);
         let Incoming::Media(media) = &message.incoming else {
             return Err("a frame".into());
         };

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use domain::{ids::ConnectionId, voicebot::Rules};
+use exotel::stream::Message;
 use jiff::Timestamp;
 use lambda_kit::{
     Error,
     config::{LocaleConfig, TableConfig, VoicebotSocketsConfig, VoicebotTurnConfig},
     init::{Boot, Invoker},
     metrics::{Metric, Metrics},
-    websocket::{Reply, SocketEvent},
+    websocket::{self, Reply, SocketEvent},
 };
 use services::{
     ServiceError,
@@ -52,12 +53,31 @@ impl MessageDoor {
         Self { ear, turns, metrics }
     }
 
+    /// Takes a message's event in, as it came. Nearly all are frames, which are skimmed; whatever is not what it usually is
+    /// is read as JSON.
+    ///
+    /// # Errors
+    /// When it is no event of a socket's.
+    pub async fn hear_bytes(&self, event: &[u8], now: Timestamp) -> Result<Reply, serde_json::Error> {
+        let skimmed = websocket::skim(event)
+            .and_then(|(connection, escaped)| Some((connection, Message::skim(escaped)?)));
+        match skimmed {
+            Some((connection, message)) => Ok(self.take(&connection, Some(&message), now).await),
+            None => Ok(self.hear(&serde_json::from_slice(event)?, now).await),
+        }
+    }
+
     /// Takes a message in. It is always answered as taken: API Gateway would tell Exotel of anything else in a message
     /// of its own, which no call is better for.
     pub async fn hear(&self, event: &SocketEvent, now: Timestamp) -> Reply {
+        let message = event.text().and_then(|text| Message::parse(text).ok());
+        self.take(event.connection(), message.as_ref(), now).await
+    }
+
+    async fn take(&self, connection: &ConnectionId, message: Option<&Message<'_>>, now: Timestamp) -> Reply {
         // Boxed: the state of several SDK requests is large, and deep for the compiler.
-        let heard = Box::pin(self.ear.hear(event.connection(), event.text(), now)).await;
-        self.follow(event.connection(), heard, now).await
+        let heard = Box::pin(self.ear.hear(connection, message, now)).await;
+        self.follow(connection, heard, now).await
     }
 
     async fn follow(

@@ -16,6 +16,8 @@ mod active;
 mod incoming;
 #[cfg(feature = "stream")]
 pub mod outgoing;
+#[cfg(feature = "stream")]
+mod skim;
 mod url;
 
 #[cfg(feature = "client")]

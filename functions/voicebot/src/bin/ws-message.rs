@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use lambda_kit::{
     init::{Diagnostic, run, serve_bytes},
-    websocket::{Reply, SocketEvent},
+    websocket::Reply,
 };
 use voicebot::messages::MessageDoor;
 
@@ -17,9 +17,9 @@ fn main() -> ExitCode {
 }
 
 async fn handle(door: &MessageDoor, event: &[u8]) -> Result<Reply, Diagnostic> {
-    let event = SocketEvent::read(event).map_err(|err| Diagnostic {
+    let heard = door.hear_bytes(event, Timestamp::now()).await;
+    heard.map_err(|err| Diagnostic {
         error_type: "UnreadableEvent".to_owned(),
         error_message: err.to_string(),
-    })?;
-    Ok(door.hear(&event, Timestamp::now()).await)
+    })
 }

@@ -284,8 +284,8 @@ impl Gateway {
                     );
                     let gateway = Arc::clone(&self);
                     tokio::spawn(async move {
-                        let event = SocketEvent::read(event.as_bytes()).unwrap();
-                        let reply = gateway.hear(&event).await;
+                        let heard = gateway.doors().message.hear_bytes(event.as_bytes(), Timestamp::now());
+                        let reply = heard.await.unwrap();
                         assert_eq!(reply.status(), 200);
                     });
                 }

@@ -26,6 +26,8 @@ const FIRST_FLOOR: i16 = -550;
 const WORTH_MOVING: i16 = 40;
 /// And upwards no more often than this, so that a line whose noise swells and fades costs no more.
 const RISES_AFTER: SignedDuration = SignedDuration::from_secs(5);
+/// Samples whose loudness is added up side by side.
+const LANES: usize = 8;
 /// In a turn it rises by so much per 100 ms, so that noise which begins and stays ends a turn at last.
 const RISE_PER_100_MS: i64 = 3;
 
@@ -119,19 +121,25 @@ fn ms(rate: Rate, bytes: usize) -> u32 {
 
 /// The level of some samples, without the constant part that lines may have.
 fn level(block: &[u8]) -> i16 {
-    // In 32 bits, which a processor adds several of at once; a square's halves are added apart, so that they fit.
-    let (mut sum, mut low, mut high) = (0_i32, 0_u32, 0_u32);
-    for sample in block.as_chunks::<2>().0 {
-        let sample = i32::from(i16::from_le_bytes(*sample));
-        let square = (sample * sample).cast_unsigned();
-        sum += sample;
-        low += square & 0xffff;
-        high += square >> 16;
-    }
-    let squares = u64::from(low) + (u64::from(high) << 16);
+    // In lanes of 32 bits, which a processor adds side by side. A lane of squares is off by a millionth at most.
+    let (mut sums, mut squares) = ([0_i32; LANES], [0_f32; LANES]);
+    let mut add = |samples: &[[u8; 2]; LANES]| {
+        for ((sample, sum), square) in samples.iter().zip(&mut sums).zip(&mut squares) {
+            let sample = i16::from_le_bytes(*sample);
+            *sum += i32::from(sample);
+            *square += f32::from(sample) * f32::from(sample);
+        }
+    };
+    let (whole, rest) = block.as_chunks::<2>().0.as_chunks::<LANES>();
+    whole.iter().for_each(&mut add);
+    let mut last = [[0; 2]; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    add(&last);
+    let sum: i32 = sums.iter().sum();
+    let squares: f64 = squares.into_iter().map(f64::from).sum();
     let count = (block.len() / 2) as f64;
     let mean = f64::from(sum) / count;
-    let power = squares as f64 / count - mean * mean;
+    let power = squares / count - mean * mean;
     // Nothing at all, or not even a sample: as quiet as 16 bits can be.
     let power = power.max(1.0) / f64::from(1u32 << 30);
     (power.log10() * 100.0) as i16

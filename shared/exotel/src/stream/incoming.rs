@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::skim;
 use crate::{StopReason, last4};
 
 /// One message of Exotel's, borrowed from its text.
@@ -143,7 +144,29 @@ pub enum MessageError {
 }
 
 impl<'a> Message<'a> {
+    /// Reads a `media` message out of the JSON string that API Gateway hands it over in: `escaped` is what stands between
+    /// that string's quotes. Without a JSON reader, and without a copy of it, which for the message that comes ten times a
+    /// second and caller are nearly all the work.
+    ///
+    /// Reads it as the live service writes it, without white space, every value a text without escapes. `None` for
+    /// whatever looks different, which is for a JSON reader and [`Message::parse`].
+    ///
+    /// ```
+    /// use exotel::stream::Message;
+    ///
+    /// let text = r#"{"event":"media","sequence_number":"3","stream_sid":"4e1c","media":{"chunk":"2","timestamp":"200","payload":"AAECAwQF"}}"#;
+    /// let escaped = text.replace('"', "\\\"");
+    /// assert_eq!(Message::skim(escaped.as_bytes()), Some(Message::parse(text)?));
+    /// # Ok::<(), exotel::stream::MessageError>(())
+    /// ```
+    pub fn skim(escaped: &'a [u8]) -> Option<Self> {
+        skim::media(escaped)
+    }
+
     /// Reads a text message of Exotel's.
+    ///
+    /// # Errors
+    /// [`MessageError`] for what is no message.
     pub fn parse(text: &'a str) -> Result<Self, MessageError> {
         let wire: Wire<'a> = serde_json::from_str(text).map_err(|e| MessageError::Unreadable {
             // Not the error's own words: those quote values.
@@ -385,7 +408,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Payload<'a> {
 
 /// A value of a message, whether it is written as text or as a number.
 #[derive(Default)]
-enum Scalar<'a> {
+pub(super) enum Scalar<'a> {
     Text(Cow<'a, str>),
     Whole(u64),
     #[default]
@@ -403,13 +426,13 @@ impl<'a> Scalar<'a> {
     }
 
     /// As text; empty and `null` are none.
-    fn into_text(self) -> Option<Cow<'a, str>> {
+    pub(super) fn into_text(self) -> Option<Cow<'a, str>> {
         self.into_raw()
             .filter(|text| !text.is_empty() && !text.eq_ignore_ascii_case("null"))
     }
 
     /// As a whole number; what is none is absent.
-    fn into_number(self) -> Option<u64> {
+    pub(super) fn into_number(self) -> Option<u64> {
         match self {
             Self::Text(text) => text.trim().parse().ok(),
             Self::Whole(number) => Some(number),

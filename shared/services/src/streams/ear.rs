@@ -37,7 +37,7 @@ impl Ear {
         }
     }
 
-    /// Takes a message in; `text` is `None` for a binary frame. A post, a count or a record that fails is logged: the
+    /// Takes a message in; `None` for a binary frame, and a text that cannot be read. A post, a count or a record that fails is logged: the
     /// message was heard.
     ///
     /// # Errors
@@ -45,10 +45,10 @@ impl Ear {
     pub async fn hear(
         &self,
         connection: &ConnectionId,
-        text: Option<&str>,
+        message: Option<&exotel::stream::Message<'_>>,
         now: Timestamp,
     ) -> Result<Hearing, ServiceError> {
-        let hearing = self.take(connection, text, now).await?;
+        let hearing = self.take(connection, message, now).await?;
         if hearing
             .ignored
             .is_some_and(|ignored| ignored != Ignored::Stranger)
@@ -62,10 +62,9 @@ impl Ear {
     async fn take(
         &self,
         connection: &ConnectionId,
-        text: Option<&str>,
+        message: Option<&exotel::stream::Message<'_>>,
         now: Timestamp,
     ) -> Result<Hearing, ServiceError> {
-        let message = text.and_then(|text| exotel::stream::Message::parse(text).ok());
         let Some(message) = message else {
             return self.hear_nothing(connection, now).await;
         };
@@ -241,14 +240,15 @@ impl Ear {
         {
             tracing::warn!(connection.id = %connection, "the caller hears the old answer to its end: {error}");
         }
-        if step.hang_up {
-            self.close(connection).await;
-        }
+        // Before the socket is closed: then the flow goes on, and a Passthru may ask what came of the bot.
         if step.ended.is_some()
             && let Err(error) = tell_end(&self.table, &self.sessions, connection, &held.session).await
         {
             // The end of the socket tells it again.
             tracing::warn!(connection.id = %connection, "a call's record does not say yet how it ended: {error}");
+        }
+        if step.hang_up {
+            self.close(connection).await;
         }
         Hearing {
             ask: step.ask.map(|ask| Question::new(connection, &ask)),
