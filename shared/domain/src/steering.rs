@@ -8,6 +8,8 @@ use crate::DomainError;
 const MOST_CONDITIONS: usize = 16;
 /// More keys than any menu asks for.
 const MOST_DIGITS: usize = 32;
+/// As long as a session keeps one, in bytes.
+const LONGEST_OUTCOME: usize = 64;
 
 const DIAL_STATUSES: &[&str] = &["completed", "canceled", "no-answer", "busy", "failed"];
 const CALL_TYPES: &[&str] = &[
@@ -37,6 +39,7 @@ pub enum Branch {
 /// | `dial-status=…` | whom the flow dialled last: `completed`, `canceled`, `no-answer`, `busy`, `failed` |
 /// | `call-type=…` | how far the call got: `call-attempt`, `completed`, `client-hangup`, `incomplete`, `voicemail` |
 /// | `direction=…` | `incoming` or `outbound-dial` |
+/// | `bot-outcome=…` | the last bot of the call handed it on with this outcome, or it ended so: `hung_up`, `bot_failed`, … |
 ///
 /// The empty rule always holds. What Exotel does not tell equals nothing.
 ///
@@ -64,6 +67,7 @@ enum Test {
     DialStatus(&'static str),
     CallType(&'static str),
     Direction(&'static str),
+    BotOutcome(String),
 }
 
 /// What is known of a call in the middle of its flow, in Exotel's words.
@@ -79,12 +83,20 @@ pub struct CallSoFar<'a> {
     pub call_type: Option<&'a str>,
     /// Who called; `inbound` is the same as `incoming`.
     pub direction: Option<&'a str>,
+    /// What came of the call's last session with a bot. Asked only if [`Rule::asks_for_the_bot`].
+    pub bot_outcome: Option<&'a str>,
 }
 
 impl Rule {
     /// Whether the answer depends on whose number the caller's is, which has to be looked up.
     pub fn asks_for_the_lead(&self) -> bool {
         self.0.iter().any(|condition| condition.test == Test::KnownLead)
+    }
+
+    /// Whether the answer depends on what came of a bot, which has to be looked up.
+    pub fn asks_for_the_bot(&self) -> bool {
+        let asks = |condition: &Condition| matches!(condition.test, Test::BotOutcome(_));
+        self.0.iter().any(asks)
     }
 
     /// Holds the rule against a call.
@@ -107,6 +119,7 @@ impl Test {
             Test::DialStatus(word) => says(call.dial_status, word),
             Test::CallType(word) => says(call.call_type, word),
             Test::Direction(word) => call.direction.map(direction).is_some_and(|said| said == *word),
+            Test::BotOutcome(outcome) => says(call.bot_outcome, outcome),
         }
     }
 
@@ -149,8 +162,12 @@ impl Test {
                 word.map(Test::Direction)
                     .ok_or("needs incoming or outbound-dial: direction=incoming")
             }
+            "bot-outcome" => match plain(value.unwrap_or_default()) {
+                outcome if (1..=LONGEST_OUTCOME).contains(&outcome.len()) => Ok(Test::BotOutcome(outcome)),
+                _ => Err("needs an outcome of 1 to 64 characters: bot-outcome=agent"),
+            },
             "" => Err("is empty"),
-            _ => Err("is none of known-lead, digits=, dial-status=, call-type= and direction="),
+            _ => Err("is none of known-lead, digits=, dial-status=, call-type=, direction= and bot-outcome="),
         }
     }
 }
@@ -194,6 +211,7 @@ impl fmt::Display for Rule {
                 Test::DialStatus(word) => write!(f, "dial-status={word}")?,
                 Test::CallType(word) => write!(f, "call-type={word}")?,
                 Test::Direction(word) => write!(f, "direction={word}")?,
+                Test::BotOutcome(outcome) => write!(f, "bot-outcome={outcome}")?,
             }
         }
         Ok(())
@@ -238,6 +256,7 @@ mod tests {
             dial_status: Some("No_Answer"),
             call_type: Some("incomplete"),
             direction: Some("inbound"),
+            bot_outcome: Some("Bot_Failed"),
         };
         for (text, expected) in [
             ("", true),
@@ -255,6 +274,10 @@ mod tests {
             ("direction=incoming", true),
             ("direction=inbound", true),
             ("direction=outbound-dial", false),
+            ("bot-outcome=bot_failed", true),
+            ("bot-outcome= bot-failed", true),
+            ("!bot-outcome=agent", true),
+            ("bot-outcome=agent", false),
             ("known-lead,digits=1, !dial-status=busy", true),
             ("known-lead,digits=2", false),
         ] {

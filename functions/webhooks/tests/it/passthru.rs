@@ -2,12 +2,20 @@
 
 use std::time::Duration;
 
-use domain::call::CallState;
+use domain::{
+    call::CallState,
+    ids::VoiceSessionId,
+    voicebot::{
+        Ending, Rate,
+        record::{Counts, Ended, VoiceSession},
+    },
+};
 use dynamo::TABLE_NAME;
 use exotel::{
     CallSid, CallStatus, CallType, Direction,
     callback::{BodyForm, PassthruCall},
 };
+use jiff::Timestamp;
 use proptest::prelude::*;
 use services::inbound::{Inbox, LONGEST_BODY, Webhook, WebhookQueue};
 use table::{EventOwner, RawEvent, Table};
@@ -239,6 +247,50 @@ async fn what_says_nothing_is_kept_and_lets_the_flow_go_on() {
     assert_eq!(steer(world.inbox(), "", &large).await, 413);
 }
 
+/// A session of this call with a bot, as it began, and as it ended if it has.
+async fn session(table: &Table, at: i64, call_sid: CallSid, why: Option<Ending>) {
+    let at = Timestamp::from_second(1_795_687_200 + at).unwrap();
+    let session = VoiceSession {
+        call_sid: Some(call_sid.as_str().parse().unwrap()),
+        ..VoiceSession::new(VoiceSessionId::new(at, 7), "reception", Rate::Hz8000)
+    };
+    table.offer_voice_session(&session).await.unwrap();
+    let Some(why) = why else { return };
+    let ended = Ended {
+        at,
+        why,
+        counts: Counts::default(),
+    };
+    let _ = table.end_voice_session(&session.id, &ended).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_flow_goes_on_by_what_came_of_its_last_bot() {
+    let world = World::new().await;
+    let transferred = || Some(Ending::Transferred("agent".to_owned()));
+    session(&world.table, 0, sid(1), transferred()).await;
+    session(&world.table, 0, sid(2), transferred()).await;
+    session(&world.table, 9, sid(2), Some(Ending::HungUp)).await;
+    session(&world.table, 0, sid(3), None).await;
+    for (rule, n, status) in [
+        ("bot-outcome=agent", 1, 200),
+        ("bot-outcome=agent", 2, 302),
+        ("bot-outcome=hung_up", 2, 200),
+        ("bot-outcome=agent", 3, 302),
+        ("!bot-outcome=agent", 3, 200),
+        ("bot-outcome=agent", 4, 302),
+        ("known-lead,bot-outcome=agent", 1, 200),
+        ("!known-lead,bot-outcome=agent", 1, 302),
+    ] {
+        let call = PassthruCall::incoming(sid(n));
+        assert_eq!(
+            steer(world.inbox(), rule, &get(&call)).await,
+            status,
+            "{rule} {n}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_table_that_fails_lets_the_flow_go_on_and_the_event_waits_in_the_queue() {
     let world = World::new().await;
@@ -249,8 +301,13 @@ async fn a_table_that_fails_lets_the_flow_go_on_and_the_event_waits_in_the_queue
         )
     };
     let call = PassthruCall::incoming(sid(1));
-    // Neither a rule that would hold nor one that would not can be held against the lead.
-    for rule in ["known-lead", "!known-lead", "known-lead,digits=9"] {
+    // Neither a rule that would hold nor one that would not can be held against the lead or the bot.
+    for rule in [
+        "known-lead",
+        "!known-lead",
+        "known-lead,digits=9",
+        "bot-outcome=agent",
+    ] {
         let queue = WebhookQueue::new(world.aws.settings(), world.aws.queue_url());
         let inbox = Inbox::new(dead().await, queue);
         assert_eq!(steer(inbox, rule, &get(&call)).await, 200, "{rule}");

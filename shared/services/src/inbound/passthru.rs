@@ -5,8 +5,10 @@
 //! by the usual way.
 
 use domain::{
+    ids::CallSid,
     phone::{Country, PhoneNumber},
     steering::{Branch, CallSoFar, Rule},
+    voicebot::record::VoiceSession,
 };
 use exotel::callback::PassthruCall;
 use jiff::Timestamp;
@@ -27,8 +29,8 @@ impl Inbox {
     /// Keeps what a Passthru applet tells, and holds `rule` against it. `country` is the account's: national numbers are
     /// its.
     ///
-    /// A rule that asks for the lead reads by the caller's number: the index, then the rows it names. Nothing else is
-    /// read. A request that is no Passthru's, and a table that fails, leave the flow on [`Branch::Holds`].
+    /// A rule that asks for the lead reads by the caller's number, and one that asks for the bot by the CallSid: the index,
+    /// then the rows it names. Nothing else is read. A request that is no Passthru's, and a table that fails, leave the flow on [`Branch::Holds`].
     pub async fn steer(
         &self,
         delivery: Delivery<'_>,
@@ -44,7 +46,7 @@ impl Inbox {
         let branch = branch.unwrap_or_else(|error| {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "the caller's number could not be looked up; the flow goes on by the first branch"
+                "the caller or the bot could not be looked up; the flow goes on by the first branch"
             );
             Branch::Holds
         });
@@ -66,13 +68,41 @@ impl Inbox {
             dial_status: call.dial_call_status.as_ref().map(exotel::CallStatus::as_str),
             call_type: call.call_type.as_ref().map(exotel::CallType::as_str),
             direction: call.direction.as_ref().map(exotel::Direction::as_str),
+            bot_outcome: None,
         };
-        let caller = call.call_from.as_ref().or(call.from.as_ref());
-        if rule.asks_for_the_lead()
-            && let Some(caller) = caller.and_then(|caller| PhoneNumber::parse(caller, country).ok())
-        {
-            so_far.known_lead = !self.table.leads_by_phone(&caller).await?.is_empty();
-        }
+        let (known_lead, bot) = tokio::try_join!(
+            async {
+                match rule.asks_for_the_lead() {
+                    true => self.is_leads(call, country).await,
+                    false => Ok(false),
+                }
+            },
+            async {
+                match rule.asks_for_the_bot() {
+                    true => self.last_bot(call).await,
+                    false => Ok(None),
+                }
+            }
+        )?;
+        so_far.known_lead = known_lead;
+        so_far.bot_outcome = bot.as_ref().and_then(VoiceSession::outcome);
         Ok(rule.branch(&so_far))
+    }
+
+    /// Whether a lead has the caller's number.
+    async fn is_leads(&self, call: &PassthruCall, country: Country) -> Result<bool, TableError> {
+        let caller = call.call_from.as_ref().or(call.from.as_ref());
+        match caller.and_then(|caller| PhoneNumber::parse(caller, country).ok()) {
+            Some(caller) => Ok(!self.table.leads_by_phone(&caller).await?.is_empty()),
+            None => Ok(false),
+        }
+    }
+
+    /// The call's last session with a bot.
+    async fn last_bot(&self, call: &PassthruCall) -> Result<Option<VoiceSession>, TableError> {
+        match call.call_sid.as_str().parse::<CallSid>() {
+            Ok(sid) => Ok(self.table.voice_sessions_by_call(&sid).await?.pop()),
+            Err(_) => Ok(None),
+        }
     }
 }

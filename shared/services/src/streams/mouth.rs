@@ -243,16 +243,17 @@ impl Mouth {
 
     /// The answer was the call's last, and there is nothing to be heard of it.
     async fn finish(&self, connection: &ConnectionId, held: &HeldSession, step: &Step) {
-        if step.hang_up
-            && let Err(error) = self.sockets.close(connection).await
-        {
-            tracing::warn!(connection.id = %connection, "the socket stays open for now: {error}");
-        }
+        // Before the socket is closed: then the flow goes on, and a Passthru may ask what came of the bot.
         if step.ended.is_some()
             && let Err(error) = tell_end(&self.table, &self.sessions, connection, &held.session).await
         {
             // The end of the socket tells it again.
             tracing::warn!(connection.id = %connection, "a call's record does not say yet how it ended: {error}");
+        }
+        if step.hang_up
+            && let Err(error) = self.sockets.close(connection).await
+        {
+            tracing::warn!(connection.id = %connection, "the socket stays open for now: {error}");
         }
     }
 
