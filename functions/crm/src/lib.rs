@@ -17,7 +17,7 @@ use lambda_kit::{
     init::{Boot, BoxError, Live},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use services::{ServiceError, Table, directory::Directory, scope};
+use services::{ServiceError, Table, TableError, directory::Directory, scope};
 
 /// What every route here needs.
 pub struct Crm {
@@ -132,6 +132,10 @@ pub fn problem(error: ServiceError) -> Problem {
             causes(&error),
         ),
         ServiceError::Link(error) => Problem::internal(causes(&error)),
+        ServiceError::Table(TableError::Cursor) => Problem::bad_field(
+            "cursor",
+            "cursor belongs to another list, or to other filters; begin without it.",
+        ),
         ServiceError::Table(error) if error.is_retryable() => Problem::unavailable(
             "table_unavailable",
             "The table does not answer now; try again.",

@@ -329,7 +329,7 @@ pub fn outbound_problem(error: OutboundError) -> Problem {
         )
         .retry_after(retry_after_secs),
         OutboundError::NotSent { reason } => Problem::new(
-            503,
+            502,
             "exotel_unavailable",
             format!("Exotel does not take calls at this moment, and nobody was rung; try again. {reason}"),
         )

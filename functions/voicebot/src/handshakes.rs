@@ -36,6 +36,12 @@ impl Credentials {
             pasted: SocketTokenConfig::from_env(settings),
         })
     }
+
+    /// Whether a handshake carries the account's own token.
+    fn let_in(&self, event: &SocketEvent) -> bool {
+        let token = self.pasted.token.as_ref();
+        token.is_some_and(|token| event.carries(token.expose_secret()))
+    }
 }
 
 /// The door of `ws-connect`.
@@ -175,8 +181,11 @@ impl HandshakeDoor {
                 Err(_) => Err(Reply::UNAUTHORIZED),
             };
         }
-        let token = credentials.pasted.token.as_ref().ok_or(Reply::UNAUTHORIZED)?;
-        if !event.carries(token.expose_secret()) {
+        if !credentials.let_in(event) {
+            // The secret may have been rotated a moment ago.
+            credentials = self.credentials.refetch(now).await;
+        }
+        if !credentials.let_in(event) {
             return Err(Reply::UNAUTHORIZED);
         }
         let named = event.query("bot_id").map(str::to_owned);

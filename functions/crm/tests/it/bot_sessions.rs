@@ -112,6 +112,15 @@ async fn what_lasts_and_what_was_are_listed_newest_first() {
         }
     }
     assert_eq!(seen, [waits.as_str(), lasts.as_str(), over.as_str()]);
+    let first = house.get(HEAD, LIST, &format!("{LIST}?limit=2")).await;
+    let cursor = first.body["nextCursor"].as_str().unwrap();
+    let earlier = format!("{LIST}?cursor={cursor}&to=2026-11-20T08:29:20Z");
+    let refused = house.get(HEAD, LIST, &earlier).await;
+    assert_eq!((refused.status, &refused.body["field"]), (400, &json!("cursor")));
+    let never = house
+        .get(ADMIN, LIST, &format!("{LIST}?to=-009999-01-03T00:00:00Z"))
+        .await;
+    assert_eq!(never.body["items"], json!([]));
     let path = format!("{LIST}?from=2026-11-20T08:29:00Z&to=2026-11-20T08:29:30Z");
     let span = house.get(ADMIN, LIST, &path).await;
     assert_eq!(ids(&span.body["items"]), [over.as_str()]);

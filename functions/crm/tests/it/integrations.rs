@@ -632,7 +632,7 @@ async fn what_exotel_does_not_take_now_may_be_tried_again_with_the_same_key() {
         let told = desk.send(keyed()).await;
         assert_eq!(
             (told.status, &told.body["code"]),
-            (503, &json!("exotel_unavailable")),
+            (502, &json!("exotel_unavailable")),
             "{fault:?}: {told:?}"
         );
         desk.hands.pass(SignedDuration::from_mins(1));
@@ -858,7 +858,7 @@ async fn neither_credentials_nor_whole_numbers_are_logged() {
     for (fault, status) in [
         (None, 201),
         (Some(ApiFault::Ndnc), 502),
-        (Some(ApiFault::RateLimited), 503),
+        (Some(ApiFault::RateLimited), 502),
         (Some(ApiFault::ResetAfterAccept), 202),
         (None, 429),
     ] {

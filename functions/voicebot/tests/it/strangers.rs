@@ -1,21 +1,38 @@
 //! Who comes in and who does not, and what a socket may say without hurting anybody.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use axum::{Router, routing::post};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::{
     ids::VoiceSessionId,
+    phone::Country,
     voicebot::{Ending, Rate},
 };
+use dynamo::{Dynamo, TABLE_NAME};
 use futures_util::{SinkExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
-use lambda_kit::capability::{SigningKeys, StreamToken};
+use lambda_kit::{
+    capability::{SigningKeys, StreamToken},
+    config::Settings,
+    init::Boot,
+    websocket::SocketEvent,
+};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use services::{Table, streams::Doorman, voicebot::sessions::Sessions};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Error, Message, client::IntoClientRequest},
+};
+
+use voicebot::{
+    handshakes::{Credentials, HandshakeDoor},
+    random,
 };
 
 use crate::gateway::{Gateway, SIGNING_KEY, WS_TOKEN};
@@ -218,4 +235,58 @@ async fn a_rate_that_nobody_speaks_closes_the_socket() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the session does not end");
+}
+
+/// A stand-in of Secrets Manager, whose only secret is what `secret` says at the moment.
+async fn vault(secret: Arc<Mutex<Value>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serve = move || async move {
+        let text = secret.lock().unwrap().to_string();
+        json!({"ARN": "arn", "SecretString": text}).to_string()
+    };
+    let router = Router::new().fallback(post(serve));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    url
+}
+
+#[tokio::test]
+async fn a_token_that_was_just_put_into_the_secret_lets_in() {
+    let dynamo = Dynamo::start().await;
+    let table = Table::new(dynamo.client(), TABLE_NAME);
+    let secret = Arc::new(Mutex::new(json!({"SIGNING_KEY": SIGNING_KEY})));
+    let url = vault(Arc::clone(&secret)).await;
+    let settings = Settings::new(move |name| {
+        Some(match name {
+            "AWS_REGION" => "ap-south-1".to_owned(),
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "local".to_owned(),
+            "AWS_ENDPOINT_URL" => url.clone(),
+            "SECRET_ARN" => "arn:aws:secretsmanager:ap-south-1:1:secret:exotel".to_owned(),
+            "VOICEBOT_DEFAULT_BOT" => "echo".to_owned(),
+            _ => return None,
+        })
+    });
+    let now = Timestamp::now();
+    let boot = Boot::new(settings, now).await.unwrap();
+    let door = HandshakeDoor::new(
+        Doorman::new(table.clone()),
+        Sessions::new(table, Country::IN),
+        boot.live(Credentials::from_env).unwrap(),
+        random,
+    );
+    let shakes = async |token: &str, secs| {
+        let event = json!({
+            "headers": {"Authorization": format!("Bearer {token}")},
+            "requestContext": {"routeKey": "$connect", "eventType": "CONNECT", "connectionId": "cm90YXRlZA=="},
+        });
+        let event: SocketEvent = serde_json::from_value(event).unwrap();
+        let reply = door.receive(&event, now + SignedDuration::from_secs(secs)).await;
+        reply.status()
+    };
+    assert_eq!(shakes("first", 0).await, 401, "the secret has none");
+    for (token, secs) in [("first", 40), ("second", 80)] {
+        secret.lock().unwrap()["EXOTEL_WS_TOKEN"] = json!(token);
+        assert_eq!(shakes(token, secs).await, 200, "{token}");
+    }
+    assert_eq!(shakes("first", 81).await, 401);
 }

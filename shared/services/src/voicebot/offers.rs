@@ -144,7 +144,7 @@ impl Offers {
             BotKind::Fleet { url } => {
                 if let Err(error) = kept {
                     tracing::error!(
-                        session.id = %session.id, error = &error as &dyn std::error::Error,
+                        voice_session.id = %session.id, error = &error as &dyn std::error::Error,
                         "a call goes to the fleet, and its session could not be kept"
                     );
                 }
@@ -155,7 +155,7 @@ impl Offers {
                 To::Ours
             }
         };
-        tracing::info!(session.id = %session.id, bot, fleet = session.is_fleet, "a call was offered to a bot");
+        tracing::info!(voice_session.id = %session.id, bot, fleet = session.is_fleet, "a call was offered to a bot");
         Ok(Offer { session, to })
     }
 
@@ -202,6 +202,7 @@ impl Offers {
         let did = match read {
             Ok(Ok(did)) => did?,
             Ok(Err(error)) => {
+                let error = mask_numbers(&error.to_string());
                 tracing::error!("the bot of the number {number:?} was not read: {error}");
                 return None;
             }

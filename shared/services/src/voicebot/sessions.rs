@@ -138,7 +138,7 @@ impl Sessions {
         };
         let noted = self.table.end_voice_session(id, &ended).await?;
         if noted == Noted::Done {
-            tracing::info!(session.id = %id, turns = counts.turns, "a session with a bot ended");
+            tracing::info!(voice_session.id = %id, turns = counts.turns, "a session with a bot ended");
         }
         Ok(noted)
     }
@@ -173,9 +173,12 @@ impl Sessions {
             }
             (None, None) => Vec::new(),
         };
-        for (n, lead) in leads.iter().enumerate() {
-            if self.table.place_voice_session(lead, &session.id).await? && n == 0 {
+        let mut is_named = false;
+        for lead in &leads {
+            // One that is being erased gets no session, and is not who may see it.
+            if self.table.place_voice_session(lead, &session.id).await? && !is_named {
                 let _ = self.table.name_voice_lead(&session.id, lead).await?;
+                is_named = true;
             }
         }
         Ok(())
@@ -198,7 +201,8 @@ impl Sessions {
     ) -> Result<Page<SessionView>, ServiceError> {
         let masked = masked(reader)?;
         let to = span.1.unwrap_or(now + AHEAD).min(now + AHEAD);
-        let from = span.0.unwrap_or(to - RECENT).max(now - KEPT);
+        let recent = || to.checked_sub(RECENT).unwrap_or(Timestamp::MIN);
+        let from = span.0.unwrap_or_else(recent).max(now - KEPT);
         if span.0.is_some_and(|from| from >= to) {
             return Err(ServiceError::field("to", "it must be later than from"));
         }
