@@ -226,6 +226,37 @@ fn webhooks_have_a_limit_of_their_own_and_the_stage_waits_for_their_routes() {
 }
 
 #[test]
+fn webhooks_can_be_kept_concurrency_and_calls_with_bots_be_kept_from_taking_it() {
+    let template = template();
+    let json = template.json();
+    let mut found = BTreeMap::new();
+    for (id, function) in template.of_type("AWS::Serverless::Function") {
+        let Some(choice) = function["ReservedConcurrentExecutions"]["Fn::If"].as_array() else {
+            continue;
+        };
+        let [condition, parameter, otherwise] = &choice[..] else {
+            panic!("{id}: {choice:?}");
+        };
+        let parameter = target(parameter).unwrap();
+        let is_zero = &json["Conditions"][condition.as_str().unwrap()]["Fn::Not"][0]["Fn::Equals"];
+        assert_eq!(is_zero, &serde_json::json!([{"Ref": parameter}, 0]), "{id}");
+        assert_eq!(json["Parameters"][parameter]["Default"], 0, "{parameter}");
+        assert_eq!(target(otherwise), Some("AWS::NoValue"), "{id}");
+        found.insert(id, parameter);
+    }
+    let expected = [
+        ("VoicebotConnectFunction", "WebhookReservedConcurrency"),
+        ("VoicebotTurnFunction", "VoicebotTurnConcurrency"),
+        ("WebhookCallStatusFunction", "WebhookReservedConcurrency"),
+        ("WebhookHeartbeatFunction", "WebhookReservedConcurrency"),
+        ("WebhookPassthruFunction", "WebhookReservedConcurrency"),
+        ("WebhookSmsStatusFunction", "WebhookReservedConcurrency"),
+        ("WsMessageFunction", "VoicebotMessageConcurrency"),
+    ];
+    assert_eq!(found, expected.into());
+}
+
+#[test]
 fn access_logs_tell_the_route_and_never_the_path_or_the_query() {
     let template = template();
     let (_, stage) = template.of_type("AWS::ApiGatewayV2::Stage").next().unwrap();
