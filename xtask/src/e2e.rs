@@ -37,6 +37,9 @@ const SETTINGS: [(&str, &str); 5] = [
     ("CORS_ALLOWED_ORIGINS", "https://crm.example.com"),
 ];
 
+/// When tests of these modules are chosen, none runs beside another.
+const ONE_BY_ONE: [&str; 2] = ["alone", "afterwards"];
+
 /// Most tests side by side; then those that use up what all share, one by one; then what looks at what the others
 /// left.
 const PARTS: [(&str, &[&str]); 3] = [
@@ -44,11 +47,12 @@ const PARTS: [(&str, &[&str]); 3] = [
         "side by side",
         &["--skip", "alone::", "--skip", "afterwards::", SIDE_BY_SIDE],
     ),
-    ("alone", &["alone::", "--test-threads=1", "--show-output"]),
+    ("alone", &["alone::", SERIAL, "--show-output"]),
     ("afterwards", &["afterwards::"]),
 ];
 /// They mostly wait for pretended calls.
 const SIDE_BY_SIDE: &str = "--test-threads=6";
+const SERIAL: &str = "--test-threads=1";
 
 pub(crate) async fn run(request: &Request) -> Result<()> {
     heading("Building the end-to-end tests");
@@ -65,7 +69,11 @@ pub(crate) async fn run(request: &Request) -> Result<()> {
 async fn ask(running: &Running, tests: &Path, filter: &[String]) -> Result<()> {
     let file = running.dir.join("stack.json");
     running.file.write(&file)?;
-    let chosen: Vec<&str> = filter.iter().map(String::as_str).chain([SIDE_BY_SIDE]).collect();
+    let chosen: Vec<&str> = filter
+        .iter()
+        .map(String::as_str)
+        .chain([threads(filter)])
+        .collect();
     let parts = if filter.is_empty() {
         &PARTS[..]
     } else {
@@ -96,6 +104,16 @@ async fn ask(running: &Running, tests: &Path, filter: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// How chosen tests run.
+fn threads(filter: &[String]) -> &'static str {
+    let begins = |word: &String| ONE_BY_ONE.iter().any(|module| word.starts_with(module));
+    if filter.iter().any(begins) {
+        SERIAL
+    } else {
+        SIDE_BY_SIDE
+    }
+}
+
 /// Builds the tests before there is a stack to wait for them; gives their program.
 fn build() -> Result<PathBuf> {
     let built = cargo()
@@ -121,4 +139,23 @@ fn build() -> Result<PathBuf> {
     Ok(program
         .context("cargo names no program of the end-to-end tests")?
         .into_std_path_buf())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_that_are_alone_stay_so_when_they_are_chosen() {
+        for (filter, expected) in [
+            (&["alone"][..], SERIAL),
+            (&["alone::an_echo", "--nocapture"], SERIAL),
+            (&["voicebot", "afterwards"], SERIAL),
+            (&["voicebot"], SIDE_BY_SIDE),
+            (&["ends_that_socket_alone"], SIDE_BY_SIDE),
+        ] {
+            let filter: Vec<String> = filter.iter().map(|&word| word.to_owned()).collect();
+            assert_eq!(threads(&filter), expected, "{filter:?}");
+        }
+    }
 }

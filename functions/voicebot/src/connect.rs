@@ -139,6 +139,11 @@ impl ConnectDoor {
         if is_webhook_token(&secrets.webhook, token.as_deref()) {
             Ok(secrets)
         } else {
+            if secrets.webhook.token.is_none() {
+                tracing::error!(
+                    "every URL is refused, since no token is set: write EXOTEL_WEBHOOK_TOKEN into the stack's secret"
+                );
+            }
             let detail = "This URL does not let you in; it must end in ?token= and EXOTEL_WEBHOOK_TOKEN.";
             Err(Problem::new(403, "invalid_webhook_url", detail))
         }

@@ -1,11 +1,12 @@
 //! The dashboard and the alarms look at metrics that somebody writes.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, path::Path};
 
+use cargo_metadata::TargetKind;
 use lambda_kit::metrics::Metric;
 use serde_json::Value;
 
-use crate::template;
+use crate::{camel, folder, packages, root, template};
 
 /// The metrics of our own namespace: those of the code, and those that a filter makes of log lines.
 fn ours() -> BTreeSet<String> {
@@ -95,6 +96,72 @@ fn whoever_counts_the_accounts_calls_has_the_alarm_for_the_last_of_them() {
         .map(|(_, function)| function["LoggingConfig"]["LogGroup"]["Ref"].as_str().unwrap())
         .collect();
     assert_eq!(filtered, counting);
+}
+
+/// The words of the alarms that a function's own package logs for it: in the bin's file, its package's `lib.rs`, the
+/// modules that those name, the ones that they name, and so on.
+fn alarm_words(bin: &str, src: &Path) -> BTreeSet<String> {
+    let mut code = fs::read_to_string(src.join("bin").join(format!("{bin}.rs"))).unwrap();
+    let mut modules: Vec<_> = fs::read_dir(src)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .collect();
+    loop {
+        let (named, others): (Vec<_>, Vec<_>) = modules.into_iter().partition(|path| {
+            let module = path.file_stem().unwrap().to_str().unwrap();
+            module == "lib" || code.contains(&format!("{module}::"))
+        });
+        if named.is_empty() {
+            break;
+        }
+        for path in named {
+            code += &fs::read_to_string(path).unwrap();
+        }
+        modules = others;
+    }
+    let words = code.split("alarm = \"").skip(1);
+    words
+        .map(|rest| rest.split('"').next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_log_in_which_an_alarms_word_may_stand_has_the_filter_that_counts_it() {
+    let template = template();
+    let filters: BTreeSet<_> = template
+        .of_type("AWS::Logs::MetricFilter")
+        .map(|(_, filter)| {
+            let log = filter["LogGroupName"]["Ref"].as_str().unwrap();
+            let pattern = filter["FilterPattern"].as_str().unwrap();
+            (log.to_owned(), pattern.to_owned())
+        })
+        .collect();
+    let mut seen = BTreeSet::new();
+    for package in packages()
+        .iter()
+        .filter(|package| folder(package).starts_with("functions/"))
+    {
+        let src = root().join(folder(package)).join("src");
+        let targets = package.targets.iter();
+        for target in targets.filter(|target| target.kind.contains(&TargetKind::Bin)) {
+            for word in alarm_words(&target.name, &src) {
+                let filter = (
+                    format!("{}Logs", camel(&target.name)),
+                    format!(r#"{{ $.alarm = "{word}" }}"#),
+                );
+                assert!(
+                    filters.contains(&filter),
+                    "{} logs {word}, and nothing counts it",
+                    target.name
+                );
+                seen.insert(target.name.clone());
+            }
+        }
+    }
+    for bin in ["voicebot-connect", "ws-connect", "ws-message", "ws-disconnect"] {
+        assert!(seen.contains(bin), "{bin} is not read");
+    }
 }
 
 /// SAM leaves tracing and its permission out only for the word itself, so a parameter holds the word.

@@ -216,13 +216,44 @@ fn webhooks_have_a_limit_of_their_own_and_the_stage_waits_for_their_routes() {
         .filter_map(|id| id.as_str())
         .collect();
     let routes = routes();
-    let webhooks = routes
-        .iter()
-        .filter(|(_, (function, _))| function.starts_with("Webhook"));
+    let webhooks = routes.iter().filter(|(_, (function, _))| {
+        function.starts_with("Webhook") || function == "VoicebotConnectFunction"
+    });
     let (keys, ids): (BTreeSet<_>, BTreeSet<_>) =
         webhooks.map(|(key, (_, id))| (key.as_str(), id.as_str())).unzip();
     assert_eq!(limits, keys);
     assert_eq!(waits, ids);
+}
+
+#[test]
+fn webhooks_can_be_kept_concurrency_and_calls_with_bots_be_kept_from_taking_it() {
+    let template = template();
+    let json = template.json();
+    let mut found = BTreeMap::new();
+    for (id, function) in template.of_type("AWS::Serverless::Function") {
+        let Some(choice) = function["ReservedConcurrentExecutions"]["Fn::If"].as_array() else {
+            continue;
+        };
+        let [condition, parameter, otherwise] = &choice[..] else {
+            panic!("{id}: {choice:?}");
+        };
+        let parameter = target(parameter).unwrap();
+        let is_zero = &json["Conditions"][condition.as_str().unwrap()]["Fn::Not"][0]["Fn::Equals"];
+        assert_eq!(is_zero, &serde_json::json!([{"Ref": parameter}, 0]), "{id}");
+        assert_eq!(json["Parameters"][parameter]["Default"], 0, "{parameter}");
+        assert_eq!(target(otherwise), Some("AWS::NoValue"), "{id}");
+        found.insert(id, parameter);
+    }
+    let expected = [
+        ("VoicebotConnectFunction", "WebhookReservedConcurrency"),
+        ("VoicebotTurnFunction", "VoicebotTurnConcurrency"),
+        ("WebhookCallStatusFunction", "WebhookReservedConcurrency"),
+        ("WebhookHeartbeatFunction", "WebhookReservedConcurrency"),
+        ("WebhookPassthruFunction", "WebhookReservedConcurrency"),
+        ("WebhookSmsStatusFunction", "WebhookReservedConcurrency"),
+        ("WsMessageFunction", "VoicebotMessageConcurrency"),
+    ];
+    assert_eq!(found, expected.into());
 }
 
 #[test]

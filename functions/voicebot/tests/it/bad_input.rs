@@ -10,8 +10,8 @@ use voicebot::{connect::ConnectDoor, messages::MessageDoor};
 
 use crate::{
     given::{
-        Ask, CALL_SID, TOKEN, WS_URL, World, answered, ask, now, rules, secrets, session_of, settings,
-        sockets,
+        Ask, CALL_SID, TOKEN, WS_URL, World, answered, ask, now, rules, secrets, secrets_with, session_of,
+        settings, sockets,
     },
     logs,
 };
@@ -53,6 +53,20 @@ async fn nobody_without_the_token_is_told_anything() {
         );
         assert!(!body.to_string().contains(TOKEN));
     }
+    nothing_kept(&world).await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_set_refuses_everybody_and_the_log_says_what_to_do() {
+    let world = World::new().await;
+    let offers = Offers::new(world.table.clone(), rules(Some("echo")));
+    let door = ConnectDoor::new(secrets_with(""), offers, sockets(Some(WS_URL)));
+    let (status, body) = ask(&door, &Ask::get("/voicebot/connect", CALL)).await;
+    assert_eq!(
+        (status, body["code"].as_str()),
+        (403, Some("invalid_webhook_url"))
+    );
+    assert!(logs::has("write EXOTEL_WEBHOOK_TOKEN into the stack's secret"));
     nothing_kept(&world).await;
 }
 

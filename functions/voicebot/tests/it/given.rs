@@ -72,9 +72,14 @@ pub(crate) fn sockets(ours: Option<&str>) -> Sockets {
 }
 
 pub(crate) fn secrets() -> Live<Secrets> {
-    let settings = Settings::new(|name| {
+    secrets_with(TOKEN)
+}
+
+/// With this webhook token; the template writes an empty one when nobody gives any.
+pub(crate) fn secrets_with(token: &'static str) -> Live<Secrets> {
+    let settings = Settings::new(move |name| {
         let value = match name {
-            "EXOTEL_WEBHOOK_TOKEN" => TOKEN,
+            "EXOTEL_WEBHOOK_TOKEN" => token,
             "SIGNING_KEY" => SIGNING_KEY,
             _ => return None,
         };
