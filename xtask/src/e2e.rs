@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -9,12 +10,14 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::Message;
 use clap::Args;
-use tokio::process::Command;
+use serde_json::json;
+use tokio::{net::TcpSocket, process::Command};
 
 use crate::{
     cargo::cargo,
     local::{self, Running},
     steps::heading,
+    token::random_text,
 };
 
 /// Which tests.
@@ -54,19 +57,54 @@ const PARTS: [(&str, &[&str]); 3] = [
 const SIDE_BY_SIDE: &str = "--test-threads=6";
 const SERIAL: &str = "--test-threads=1";
 
+/// What the stack and the tests have to agree on.
+struct Agreed {
+    /// Where a test serves the team's own bot.
+    bot_origin: String,
+    /// What the handshake of a socket carries whose URL was pasted into a flow.
+    ws_token: String,
+}
+
+impl Agreed {
+    fn settings(&self) -> BTreeMap<String, String> {
+        let bots = json!({"own": {"kind": "http", "url": format!("{}/turn", self.bot_origin)}});
+        SETTINGS
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into_iter()
+            .chain(
+                [
+                    ("VOICEBOT_BOTS", bots.to_string()),
+                    ("VOICEBOT_EXTRA_ORIGINS", self.bot_origin.clone()),
+                    ("EXOTEL_WS_TOKEN", self.ws_token.clone()),
+                ]
+                .map(|(name, value)| (name.to_owned(), value)),
+            )
+            .collect()
+    }
+}
+
 pub(crate) async fn run(request: &Request) -> Result<()> {
     heading("Building the end-to-end tests");
     let tests = build()?;
-    let settings: BTreeMap<_, _> = SETTINGS
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-    local::on_its_own(SPEED, settings, async |running| {
-        ask(running, &tests, &request.filter).await
+    // The functions are told of the bot before there is one. Bound and never listening, this socket keeps the port free
+    // for the test that listens there.
+    let place = TcpSocket::new_v4().context("make a socket")?;
+    place
+        .set_reuseport(true)
+        .and_then(|()| place.bind((Ipv4Addr::LOCALHOST, 0).into()))
+        .context("find a free port of 127.0.0.1")?;
+    let address = place.local_addr().context("find a free port of 127.0.0.1")?;
+    let agreed = Agreed {
+        bot_origin: format!("http://{address}"),
+        ws_token: random_text(32),
+    };
+    local::on_its_own(SPEED, agreed.settings(), async |running| {
+        ask(running, &agreed, &tests, &request.filter).await
     })
     .await
 }
 
-async fn ask(running: &Running, tests: &Path, filter: &[String]) -> Result<()> {
+async fn ask(running: &Running, agreed: &Agreed, tests: &Path, filter: &[String]) -> Result<()> {
     let file = running.dir.join("stack.json");
     running.file.write(&file)?;
     let chosen: Vec<&str> = filter
@@ -88,6 +126,8 @@ async fn ask(running: &Running, tests: &Path, filter: &[String]) -> Result<()> {
             .env("E2E_STACK", &file)
             .env("E2E_LOGS", &running.dir)
             .env("E2E_JWT_SECRET", &running.jwt_secret)
+            .env("E2E_BOT_ORIGIN", &agreed.bot_origin)
+            .env("E2E_WS_TOKEN", &agreed.ws_token)
             .kill_on_drop(true)
             .status()
             .await

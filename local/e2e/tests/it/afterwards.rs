@@ -153,6 +153,7 @@ async fn no_line_of_the_logs_holds_a_secret() {
         .await;
     let mut told: BTreeSet<String> = [
         house.secret.clone(),
+        house.ws_token.clone(),
         house.url("webhook_token").to_owned(),
         "simtoken".to_owned(),
         "simkey".to_owned(),

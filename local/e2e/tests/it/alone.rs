@@ -1,5 +1,7 @@
 //! What uses up what all tests share: the account's budget, and the emulator's time.
 
+mod talks;
+
 use std::time::{Duration, Instant};
 
 use exotel_simulator::{Step, StreamCall, Talk, Target};

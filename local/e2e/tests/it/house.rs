@@ -24,6 +24,10 @@ pub(crate) struct House {
     pub(crate) http: Client,
     pub(crate) stack: Value,
     pub(crate) secret: String,
+    /// `EXOTEL_WS_TOKEN`, which a pasted URL's socket shows.
+    pub(crate) ws_token: String,
+    /// Where a bot of the team's own may be served, which the functions know as `own`.
+    pub(crate) bot_origin: String,
     pub(crate) name: &'static str,
     room: u32,
 }
@@ -45,6 +49,8 @@ impl House {
             http: lambda_kit::https::client().unwrap(),
             stack: serde_json::from_str(&text).expect("stack.json is JSON"),
             secret: setting("E2E_JWT_SECRET"),
+            ws_token: setting("E2E_WS_TOKEN"),
+            bot_origin: setting("E2E_BOT_ORIGIN"),
             name,
             room: room % 7_000 + 2_000,
         }

@@ -66,7 +66,7 @@ async fn session(house: &House, call_sid: &str, what: &str, holds: impl Fn(&Valu
 
 /// The call's session, once it was ended by `ended_by`: `$disconnect` may overtake the `stop` before it, and then somebody
 /// else seems to have ended it for a moment.
-async fn ended(house: &House, call_sid: &str, ended_by: &str) -> Value {
+pub(crate) async fn ended(house: &House, call_sid: &str, ended_by: &str) -> Value {
     session(
         house,
         call_sid,
@@ -329,6 +329,22 @@ async fn without_proof_nobody_gets_a_socket() {
     line.start().await;
     line.hang_up().await;
     ended(&house, &sid, "caller").await;
+}
+
+#[tokio::test]
+async fn a_pasted_urls_socket_may_show_its_token_as_a_bearer() {
+    let house = House::open("socketbearer");
+    let sid = call_sid(&house, "a");
+    let url = format!("{}?bot_id=echo", house.url("ws_url"));
+    let bearer = format!("Bearer {}", house.ws_token);
+    let mut line = Line::dial(&url, Some(&bearer), &sid)
+        .await
+        .expect("the token lets Exotel in");
+    line.start().await;
+    line.is_heard().await;
+    line.hang_up().await;
+    let session = ended(&house, &sid, "caller").await;
+    assert_eq!(session["bot_id"], "echo", "{session}");
 }
 
 #[tokio::test]
