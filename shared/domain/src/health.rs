@@ -7,8 +7,8 @@
 //! it and decides nothing: it may be missing or stand still, and a status must not hang on it.
 //!
 //! A time from the future counts as now, so that a clock that runs ahead cannot silence everybody else; and what has just
-//! come is no more than two minutes old, so that one that runs behind is heard. Exotel writes whole seconds, and so two
-//! statements of one second are of the same moment: of those the worse counts.
+//! come is no more than two minutes old, so that one that runs behind is heard. Exotel writes whole seconds, so a push counts
+//! as made at its second's end: a poll earlier in that second is not newer.
 //!
 //! Who cannot tell silences nobody who can: an outage is heard even behind a newer statement that says nothing, as long
 //! as nobody has said since that calls go through.
@@ -39,6 +39,8 @@ const STALE_WITHOUT_POLL: SignedDuration = SignedDuration::from_hours(1);
 const STALE_AT_LEAST: SignedDuration = SignedDuration::from_mins(5);
 /// A push that calls itself older when it comes was made by a clock that runs behind, and is as new as any.
 const LONGEST_DELIVERY: SignedDuration = SignedDuration::from_mins(2);
+/// What a time in whole seconds leaves out.
+const REST_OF_A_SECOND: SignedDuration = SignedDuration::from_millis(999);
 /// A push is expected again after at most this, whatever the dashboard says.
 const LONGEST_PUSH_INTERVAL: SignedDuration = SignedDuration::from_hours(3);
 /// Exotel's words have under 30 characters.
@@ -237,13 +239,12 @@ impl Side {
         }
     }
 
-    /// Takes a statement in, if it is newer. Of two of the same second the worse counts, so that their order does not.
+    /// Takes a statement in, if it is newer. Of two of the same moment the worse counts, so that their order does not.
     ///
     /// What nobody can tell ends an `ok` and not an outage: an outage goes on until somebody says that it is over, or
     /// nobody has repeated it for long. In whichever order they come, so an outage is heard that is older than an
     /// unknown and newer than the last `ok`.
     fn hear(side: &mut Option<Side>, said: SideSaid, at: Timestamp, by: Source) {
-        let at = whole_seconds(at);
         let Some(old) = side else {
             *side = Some(Side::new(said, at, by));
             return;
@@ -466,6 +467,7 @@ impl Health {
             self.pushed_at = Some(at);
         }
         self.heard(at);
+        let said_at = whole_millis(latest_meant(push.at)).clamp(now - LONGEST_DELIVERY, now);
         let by_number = self.by_number();
         let mut spoken_of = std::collections::BTreeSet::new();
         for (sid, said) in &push.said {
@@ -478,7 +480,7 @@ impl Health {
                 (&mut phone.outgoing, &said.outgoing),
             ] {
                 if let Some(said) = said {
-                    Side::hear(side, said.clone(), at, Source::Push);
+                    Side::hear(side, said.clone(), said_at, Source::Push);
                 }
             }
             spoken_of.insert(known);
@@ -489,7 +491,7 @@ impl Health {
                 continue;
             }
             for side in [&mut phone.incoming, &mut phone.outgoing] {
-                Side::hear(side, SideSaid::bare(others.clone()), at, Source::Push);
+                Side::hear(side, SideSaid::bare(others.clone()), said_at, Source::Push);
             }
         }
     }
@@ -722,9 +724,13 @@ fn whole_millis(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).expect("it was a time before")
 }
 
-/// As precise as Exotel's own times.
-fn whole_seconds(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).expect("it was a time before")
+/// The latest moment that is written so: a time in whole seconds may mean any part of its second.
+fn latest_meant(at: Timestamp) -> Timestamp {
+    if at.subsec_nanosecond() == 0 {
+        at.saturating_add(REST_OF_A_SECOND).unwrap_or(at)
+    } else {
+        at
+    }
 }
 
 fn short(text: &str, chars: usize) -> String {
