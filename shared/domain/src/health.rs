@@ -250,8 +250,9 @@ impl Side {
             return;
         };
         let told_at = old.told_at();
-        if old.said.status.is_unknown() && !said.status.is_unknown() && at < old.at {
-            if told_at.is_some_and(|told_at| at < told_at) {
+        let (here, there) = (latest_meant(at, by), latest_meant(old.at, old.by));
+        if old.said.status.is_unknown() && !said.status.is_unknown() && here < there {
+            if told_at.is_some_and(|told_at| here < told_at) {
                 return;
             }
             if said.status.is_affected() {
@@ -262,7 +263,7 @@ impl Side {
             return;
         }
         let rank = |side: &SideSaid, by| (side.status.clone(), side.alternates.clone(), by);
-        if at < old.at || (at == old.at && rank(&said, by) <= rank(&old.said, old.by)) {
+        if here < there || (here == there && rank(&said, by) <= rank(&old.said, old.by)) {
             return;
         }
         if said.status.is_unknown() && old.said.status.is_affected() {
@@ -467,7 +468,6 @@ impl Health {
             self.pushed_at = Some(at);
         }
         self.heard(at);
-        let said_at = whole_millis(latest_meant(push.at)).clamp(now - LONGEST_DELIVERY, now);
         let by_number = self.by_number();
         let mut spoken_of = std::collections::BTreeSet::new();
         for (sid, said) in &push.said {
@@ -480,7 +480,7 @@ impl Health {
                 (&mut phone.outgoing, &said.outgoing),
             ] {
                 if let Some(said) = said {
-                    Side::hear(side, said.clone(), said_at, Source::Push);
+                    Side::hear(side, said.clone(), at, Source::Push);
                 }
             }
             spoken_of.insert(known);
@@ -491,7 +491,7 @@ impl Health {
                 continue;
             }
             for side in [&mut phone.incoming, &mut phone.outgoing] {
-                Side::hear(side, SideSaid::bare(others.clone()), said_at, Source::Push);
+                Side::hear(side, SideSaid::bare(others.clone()), at, Source::Push);
             }
         }
     }
@@ -724,12 +724,11 @@ fn whole_millis(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).expect("it was a time before")
 }
 
-/// The latest moment that is written so: a time in whole seconds may mean any part of its second.
-fn latest_meant(at: Timestamp) -> Timestamp {
-    if at.subsec_nanosecond() == 0 {
-        at.saturating_add(REST_OF_A_SECOND).unwrap_or(at)
-    } else {
-        at
+/// The latest moment that may be meant: a push has whole seconds, and means any part of one.
+fn latest_meant(at: Timestamp, by: Source) -> Timestamp {
+    match by {
+        Source::Push if at.subsec_nanosecond() == 0 => at.saturating_add(REST_OF_A_SECOND).unwrap_or(at),
+        Source::Push | Source::Poll => at,
     }
 }
 
