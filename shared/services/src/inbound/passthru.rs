@@ -30,7 +30,8 @@ impl Inbox {
     /// its.
     ///
     /// A rule that asks for the lead reads by the caller's number, and one that asks for the bot by the CallSid: the index,
-    /// then the rows it names. Nothing else is read. A request that is no Passthru's, and a table that fails, leave the flow on [`Branch::Holds`].
+    /// then the rows it names. Nothing else is read. A request that is no Passthru's, and a table that fails, leave the flow
+    /// on [`Branch::Holds`].
     pub async fn steer(
         &self,
         delivery: Delivery<'_>,
