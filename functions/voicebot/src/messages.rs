@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use domain::{ids::ConnectionId, voicebot::Rules};
-use exotel::stream::Message;
 use jiff::Timestamp;
 use lambda_kit::{
     Error,
@@ -59,24 +58,20 @@ impl MessageDoor {
     /// # Errors
     /// When it is no event of a socket's.
     pub async fn hear_bytes(&self, event: &[u8], now: Timestamp) -> Result<Reply, serde_json::Error> {
-        let skimmed = websocket::skim(event)
-            .and_then(|(connection, escaped)| Some((connection, Message::skim(escaped)?)));
-        match skimmed {
-            Some((connection, message)) => Ok(self.take(&connection, Some(&message), now).await),
-            None => Ok(self.hear(&serde_json::from_slice(event)?, now).await),
+        if let Some((connection, escaped)) = websocket::skim(event)
+            && let Some(heard) = Box::pin(self.ear.hear_frame(&connection, escaped, now)).await
+        {
+            return Ok(self.follow(&connection, heard, now).await);
         }
+        Ok(self.hear(&serde_json::from_slice(event)?, now).await)
     }
 
     /// Takes a message in. It is always answered as taken: API Gateway would tell Exotel of anything else in a message
     /// of its own, which no call is better for.
     pub async fn hear(&self, event: &SocketEvent, now: Timestamp) -> Reply {
-        let message = event.text().and_then(|text| Message::parse(text).ok());
-        self.take(event.connection(), message.as_ref(), now).await
-    }
-
-    async fn take(&self, connection: &ConnectionId, message: Option<&Message<'_>>, now: Timestamp) -> Reply {
+        let connection = event.connection();
         // Boxed: the state of several SDK requests is large, and deep for the compiler.
-        let heard = Box::pin(self.ear.hear(connection, message, now)).await;
+        let heard = Box::pin(self.ear.hear(connection, event.text(), now)).await;
         self.follow(connection, heard, now).await
     }
 

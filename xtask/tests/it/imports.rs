@@ -12,8 +12,8 @@ fn allowed(folder: &str) -> Option<&'static [&'static str]> {
         "shared/domain" | "shared/exotel" => Some(&[]),
         "shared/audio" | "shared/table" | "shared/lambda-kit" => Some(&["domain"]),
         "shared/services" => Some(&["domain", "audio", "table", "exotel"]),
-        // These doors open to Exotel itself: its callbacks' types, the details that name a recording anew, its sockets' frames.
-        "functions/webhooks" | "functions/recordings" | "functions/voicebot" => {
+        // These doors open to Exotel itself: its callbacks' types, and the details that name a recording anew.
+        "functions/webhooks" | "functions/recordings" => {
             Some(&["services", "lambda-kit", "domain", "exotel"])
         }
         _ if folder.starts_with("functions/") => Some(&["services", "lambda-kit", "domain"]),

@@ -152,9 +152,7 @@ impl Line {
         message: Value,
         ms: i64,
     ) -> Result<services::streams::Hearing, services::ServiceError> {
-        let text = message.to_string();
-        let message = exotel::stream::Message::parse(&text).ok();
-        self.ear.hear(&socket(), message.as_ref(), at(ms)).await
+        self.ear.hear(&socket(), Some(&message.to_string()), at(ms)).await
     }
 
     async fn press(&self, number: u32, digit: &str) {

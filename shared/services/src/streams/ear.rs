@@ -37,12 +37,37 @@ impl Ear {
         }
     }
 
-    /// Takes a message in; `None` for a binary frame, and a text that cannot be read. A post, a count or a record that fails is logged: the
+    /// Takes a message in; `text` is `None` for a binary frame. A post, a count or a record that fails is logged: the
     /// message was heard.
     ///
     /// # Errors
     /// [`ServiceError::Table`]: then the message, or its sound, counts as lost, as some do anyway.
     pub async fn hear(
+        &self,
+        connection: &ConnectionId,
+        text: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Hearing, ServiceError> {
+        let message = text.and_then(|text| exotel::stream::Message::parse(text).ok());
+        self.hear_message(connection, message.as_ref(), now).await
+    }
+
+    /// Takes a frame in as it stands in API Gateway's event, a JSON string's inside that is still escaped. `None` for
+    /// what is not a frame as Exotel usually writes it: then it is unescaped, and goes to [`Ear::hear`].
+    ///
+    /// # Errors
+    /// As [`Ear::hear`].
+    pub async fn hear_frame(
+        &self,
+        connection: &ConnectionId,
+        escaped: &[u8],
+        now: Timestamp,
+    ) -> Option<Result<Hearing, ServiceError>> {
+        let message = exotel::stream::Message::skim(escaped)?;
+        Some(self.hear_message(connection, Some(&message), now).await)
+    }
+
+    async fn hear_message(
         &self,
         connection: &ConnectionId,
         message: Option<&exotel::stream::Message<'_>>,
