@@ -101,6 +101,10 @@ impl Table {
         let record = Record::start(scope, subject, fingerprint.clone(), now);
         let mut holder = match self.take(&key, &record, now).await? {
             None => return Ok(Begun::First(record)),
+            // The put went through, its answer was lost, and the SDK sent it again: nobody else has our new id.
+            Some(held) if held.subject == record.subject && held.answer.is_none() => {
+                return Ok(Begun::First(record));
+            }
             Some(held) => held,
         };
         match holder.repeat(&fingerprint, now) {

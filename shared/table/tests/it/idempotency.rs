@@ -79,6 +79,23 @@ async fn a_key_gives_the_stored_answer_for_a_day_and_refuses_another_body() {
     }
 }
 
+/// An answer that is lost has the SDK send the put again, which then meets what it wrote itself.
+#[tokio::test]
+async fn a_put_that_meets_itself_is_the_first() {
+    let (_dynamo, table) = table().await;
+    let scope = clicked("lead-1");
+    for _ in 0..2 {
+        let Begun::First(record) = begin!(table, scope, "call_1", "", 0) else {
+            panic!("not the first")
+        };
+        assert_eq!(record.subject, "call_1");
+    }
+    assert!(matches!(
+        begin!(table, scope, "call_2", "", 1),
+        Begun::Running { .. }
+    ));
+}
+
 #[tokio::test]
 async fn who_repeats_after_a_function_died_goes_on_with_its_id() {
     let (_dynamo, table) = table().await;
