@@ -467,20 +467,21 @@ impl Table {
     }
 
     /// Claims a waiting call for its attempt number `attempt` (from 1): WAITING after `attempt - 1` attempts →
-    /// IN_FLIGHT. Of several claimers exactly one gets it. The row then says that the call shows `caller_id`. 1 write
-    /// unit.
+    /// IN_FLIGHT. Of several claimers exactly one gets it; `claimant` is random, another for each of them. The row then says
+    /// that the call shows `caller_id`. 1 write unit.
     ///
     /// # Errors
-    /// [`TableError`]; when it is retryable the claim may have happened, and claiming again then says
+    /// [`TableError`]; when it is retryable the claim may have happened, and another claimant then hears
     /// [`Claim::NotWaiting`]: nobody sends, and the sweep settles the row.
     pub async fn claim_call(
         &self,
         locator: &CallLocator,
         attempt: u32,
+        claimant: u64,
         caller_id: &PhoneNumber,
     ) -> Result<Claim<Call>, TableError> {
         let shown = Expression::new().set("caller_id", caller_id);
-        self.claim(&keys::call(locator), attempt, shown).await
+        self.claim(&keys::call(locator), attempt, claimant, shown).await
     }
 
     /// Puts a call back after a clear refusal that is to be retried: IN_FLIGHT in this attempt → WAITING. False when

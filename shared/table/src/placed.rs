@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     Table, TableError,
-    expression::Expression,
+    expression::{Expression, attribute},
     keys::{self, Attributes, Gsi1, Primary},
     store::{Range, Select, Written},
 };
@@ -50,6 +50,7 @@ pub(crate) mod attr {
     pub(crate) const SID: &str = "sid";
     pub(crate) const ATTEMPT: &str = "attempt";
     pub(crate) const REASON: &str = "reason";
+    pub(crate) const CLAIMANT: &str = "claimant";
 }
 
 /// Facts by attribute name, each with its rank.
@@ -123,17 +124,21 @@ impl Table {
         item.map(|item| Ok(decode::<T>(item)?.row)).transpose()
     }
 
-    /// WAITING → IN_FLIGHT, when the row waits after `attempt - 1` attempts; `update` changes what else changes.
+    /// WAITING → IN_FLIGHT, when the row waits after `attempt - 1` attempts; `update` changes what else changes. An update
+    /// whose answer was lost is sent again by the SDK, and knows its own work by the `claimant`.
     pub(crate) async fn claim<T: Placed>(
         &self,
         key: &Primary,
         attempt: u32,
+        claimant: u64,
         update: Expression,
     ) -> Result<Claim<T>, TableError> {
+        let claimant = format!("{claimant:x}");
         let update = update
             .set(attr::STATE, T::IN_FLIGHT)
             .set(attr::RANK, T::own_rank(T::IN_FLIGHT))
             .set(attr::ATTEMPT, attempt)
+            .set(attr::CLAIMANT, &claimant)
             .add(attr::REV, 1)
             .only_if(attr::STATE, "=", T::WAITING)
             .only_if(attr::ATTEMPT, "=", attempt.saturating_sub(1));
@@ -143,7 +148,20 @@ impl Table {
                     item.ok_or_else(|| TableError::corrupt(key.to_string(), "no attributes came back"))?;
                 Ok(Claim::Claimed(Box::new(decode::<T>(item)?.row)))
             }
-            Written::Unmet(Some(item)) => Ok(Claim::NotWaiting(Box::new(decode::<T>(item)?.row))),
+            Written::Unmet(Some(item)) => {
+                let ours = [
+                    (attr::STATE, attribute(T::IN_FLIGHT)),
+                    (attr::ATTEMPT, attribute(attempt)),
+                    (attr::CLAIMANT, attribute(claimant)),
+                ];
+                let is_ours = ours.iter().all(|(name, value)| item.get(*name) == Some(value));
+                let row = Box::new(decode::<T>(item)?.row);
+                Ok(if is_ours {
+                    Claim::Claimed(row)
+                } else {
+                    Claim::NotWaiting(row)
+                })
+            }
             Written::Unmet(None) => Ok(Claim::Gone),
         }
     }

@@ -287,9 +287,14 @@ impl Table {
     ///
     /// # Errors
     /// As [`Table::claim_call`].
-    pub async fn claim_sms(&self, locator: &SmsLocator, attempt: u32) -> Result<Claim<Sms>, TableError> {
+    pub async fn claim_sms(
+        &self,
+        locator: &SmsLocator,
+        attempt: u32,
+        claimant: u64,
+    ) -> Result<Claim<Sms>, TableError> {
         let mut claim = self
-            .claim(&keys::sms(locator), attempt, Expression::new())
+            .claim(&keys::sms(locator), attempt, claimant, Expression::new())
             .await?;
         if let Claim::Claimed(sms) | Claim::NotWaiting(sms) = &mut claim {
             self.read_texts([&mut **sms]).await?;

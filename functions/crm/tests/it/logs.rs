@@ -73,7 +73,7 @@ async fn a_call_that_failed_at_exotel_does_not_say_why_an_earlier_attempt_was_pu
     );
     house
         .table
-        .claim_call(&call.locator, 2, &"+918045550100".parse().unwrap())
+        .claim_call(&call.locator, 2, 7, &"+918045550100".parse().unwrap())
         .await
         .unwrap();
     let failed = CallReport::new(ReportSource::Callback, Some(CallState::Failed));

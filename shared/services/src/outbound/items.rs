@@ -50,11 +50,12 @@ pub(super) trait Item: Sized {
     /// The sid in a report, if look-ups by message can use it.
     fn sid(report: &Self::Report) -> Option<CallSid>;
 
-    /// Claims the attempt; a call's row then says that it shows `caller_id`.
+    /// Claims the attempt for this `claimant`; a call's row then says that it shows `caller_id`.
     async fn claim(
         table: &Table,
         locator: &Self::Locator,
         attempt: u32,
+        claimant: u64,
         caller_id: &PhoneNumber,
     ) -> Result<Claim<Self>, TableError>;
     async fn release(
@@ -155,9 +156,10 @@ impl Item for Call {
         table: &Table,
         locator: &CallLocator,
         attempt: u32,
+        claimant: u64,
         caller_id: &PhoneNumber,
     ) -> Result<Claim<Self>, TableError> {
-        table.claim_call(locator, attempt, caller_id).await
+        table.claim_call(locator, attempt, claimant, caller_id).await
     }
 
     async fn release(
@@ -272,9 +274,10 @@ impl Item for Sms {
         table: &Table,
         locator: &SmsLocator,
         attempt: u32,
+        claimant: u64,
         _: &PhoneNumber,
     ) -> Result<Claim<Self>, TableError> {
-        table.claim_sms(locator, attempt).await
+        table.claim_sms(locator, attempt, claimant).await
     }
 
     async fn release(

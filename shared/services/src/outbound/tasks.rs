@@ -160,7 +160,7 @@ impl Outbound {
         if I::is_expired(locator, self.world.now()) {
             return self.expire::<I>(locator).await;
         }
-        let row = match I::claim(&self.table, locator, attempt, &caller_id).await? {
+        let row = match I::claim(&self.table, locator, attempt, self.dice(), &caller_id).await? {
             Claim::Claimed(row) => *row,
             // The attempt was made and refused, and its function died before it could send the next message.
             Claim::NotWaiting(row)

@@ -182,9 +182,20 @@ async fn of_many_claimers_exactly_one_gets_the_attempt() {
     table.put_lead(&lead).await.unwrap();
     let call = call(&lead.id, 1, CallState::Waiting);
     table.create_call(&call).await.unwrap();
-    let claims = (0..16).map(|_| {
+    let claims = (0..16).map(|claimant| {
         let (table, locator) = (table.clone(), call.locator.clone());
-        tokio::spawn(async move { table.claim_call(&locator, 1, &alternate()).await.unwrap() })
+        tokio::spawn(async move {
+            let claim = table.claim_call(&locator, 1, claimant, &alternate()).await;
+            // An update whose answer was lost is sent again.
+            assert_eq!(
+                table
+                    .claim_call(&locator, 1, claimant, &alternate())
+                    .await
+                    .unwrap(),
+                *claim.as_ref().unwrap()
+            );
+            claim.unwrap()
+        })
     });
     let mut got = 0;
     for claim in claims.collect::<Vec<_>>() {
@@ -202,11 +213,11 @@ async fn of_many_claimers_exactly_one_gets_the_attempt() {
     assert!(table.release_call(&call.locator, 1, "429").await.unwrap());
     assert!(!table.release_call(&call.locator, 1, "429").await.unwrap());
     assert!(matches!(
-        table.claim_call(&call.locator, 1, &alternate()).await.unwrap(),
+        table.claim_call(&call.locator, 1, 1, &alternate()).await.unwrap(),
         Claim::NotWaiting(_)
     ));
     assert!(matches!(
-        table.claim_call(&call.locator, 2, &alternate()).await.unwrap(),
+        table.claim_call(&call.locator, 2, 1, &alternate()).await.unwrap(),
         Claim::Claimed(_)
     ));
 }

@@ -15,12 +15,12 @@ async fn an_sms_is_written_claimed_sent_and_delivered() {
     assert_eq!(table.create_sms(&sms).await.unwrap(), Create::Created);
     assert_eq!(table.create_sms(&sms).await.unwrap(), Create::Exists);
     assert!(matches!(
-        table.claim_sms(&sms.locator, 1).await.unwrap(),
+        table.claim_sms(&sms.locator, 1, 7).await.unwrap(),
         Claim::Claimed(_)
     ));
     assert!(table.release_sms(&sms.locator, 1, "429").await.unwrap());
     assert!(matches!(
-        table.claim_sms(&sms.locator, 2).await.unwrap(),
+        table.claim_sms(&sms.locator, 2, 7).await.unwrap(),
         Claim::Claimed(_)
     ));
     let queued = SmsReport {
@@ -77,7 +77,7 @@ async fn the_longest_sms_costs_one_write_unit_per_event_and_keeps_its_text() {
     table.create_sms(&short).await.unwrap();
     assert_eq!(table.create_sms(&long).await.unwrap(), Create::Created);
     assert_eq!(table.create_sms(&long).await.unwrap(), Create::Exists);
-    let Claim::Claimed(claimed) = table.claim_sms(&long.locator, 1).await.unwrap() else {
+    let Claim::Claimed(claimed) = table.claim_sms(&long.locator, 1, 7).await.unwrap() else {
         panic!("it waits")
     };
     assert_eq!(claimed.body, long.body);
