@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lambda_kit::{
     Error,
-    capability::{SigningKeys, StreamToken, is_webhook_token},
+    capability::{SigningKeys, StreamToken, is_webhook_token, tell_if_no_webhook_token},
     config::{LocaleConfig, Settings, SocketUrl, TableConfig, VoicebotConfig, WebhookConfig},
     http::{Problem, Request, Response, json},
     init::{Boot, Live},
@@ -139,11 +139,7 @@ impl ConnectDoor {
         if is_webhook_token(&secrets.webhook, token.as_deref()) {
             Ok(secrets)
         } else {
-            if secrets.webhook.token.is_none() {
-                tracing::error!(
-                    "every URL is refused, since no token is set: write EXOTEL_WEBHOOK_TOKEN into the stack's secret"
-                );
-            }
+            tell_if_no_webhook_token(&secrets.webhook);
             let detail = "This URL does not let you in; it must end in ?token= and EXOTEL_WEBHOOK_TOKEN.";
             Err(Problem::new(403, "invalid_webhook_url", detail))
         }

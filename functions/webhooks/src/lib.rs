@@ -117,6 +117,9 @@ impl Door {
             secrets = newer.unwrap_or(secrets);
             verified = self.verify(&secrets, request);
         }
+        if matches!(&verified, Err(Refusal::Stranger)) {
+            capability::tell_if_no_webhook_token(&secrets.webhook);
+        }
         Ok((secrets, verified?))
     }
 

@@ -374,6 +374,15 @@ pub fn is_webhook_token(config: &WebhookConfig, presented: Option<&str>) -> bool
     }
 }
 
+/// Says in the log that every pasted URL is refused, if that is so: for whoever has just refused one.
+pub fn tell_if_no_webhook_token(config: &WebhookConfig) {
+    if config.token.is_none() {
+        tracing::error!(
+            "every pasted URL is refused, since no token is set: write EXOTEL_WEBHOOK_TOKEN into the stack's secret"
+        );
+    }
+}
+
 /// Whether `presented` is the legacy `MD5(key:token)` in hex (spec 4.2), compared in constant time. Anybody who sees
 /// such a URL can guess at the credentials offline, hence off unless `LEGACY_MD5_CALLBACKS` is set.
 pub fn is_legacy_md5(config: &WebhookConfig, exotel: Option<&ExotelConfig>, presented: &str) -> bool {

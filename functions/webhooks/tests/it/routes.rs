@@ -298,6 +298,7 @@ async fn a_token_that_is_not_set_refuses_everybody() {
         let request = Post::new(format!("/api/exotel/call-status{query}"), "text/plain", "a");
         assert_eq!(post(&door, &request).await.0, 403, "{query}");
     }
+    assert!(crate::logs::has("no token is set"), "the log says why");
 }
 
 #[tokio::test]
