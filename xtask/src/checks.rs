@@ -47,7 +47,7 @@ const CARGO: [(&str, &[&str]); 3] = [
             "warnings",
         ],
     ),
-    ("tests", &["test", "--workspace"]),
+    ("tests", &["test", "--workspace", "--no-fail-fast"]),
 ];
 
 /// Runs everything, also after a failure, and says at the end what failed.

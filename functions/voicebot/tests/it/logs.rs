@@ -25,7 +25,8 @@ struct Lines;
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let line = String::from_utf8_lossy(bytes).into_owned();
-        if line.contains("\"target\":\"services") || line.contains("\"target\":\"voicebot") {
+        let ours = ["services", "voicebot", "lambda_kit"].map(|name| format!("\"target\":\"{name}"));
+        if ours.iter().any(|target| line.contains(target)) {
             OURS.lock().unwrap().push(line.clone());
         }
         // The simulator is Exotel: it may say what it likes.
