@@ -50,7 +50,7 @@ async fn a_burst_never_exceeds_the_minute_and_every_click_is_placed_once() {
     }
     let before = rate(&house, "voice").await["received"].as_u64().unwrap();
     let started = Instant::now();
-    let clicks = each(&leads, 10, async |(_, id)| {
+    let clicks = each(&leads, 24, async |(_, id)| {
         let click = agent.click_at_once(id).await;
         assert!([201, 202].contains(&click.status), "{click:?}");
         (
@@ -59,7 +59,7 @@ async fn a_burst_never_exceeds_the_minute_and_every_click_is_placed_once() {
             click.json["outcome"].as_str().unwrap().to_owned(),
         )
     });
-    let texts = each(leads.iter().take(TEXTS), 4, async |(_, id)| {
+    let texts = each(leads.iter().take(TEXTS), 8, async |(_, id)| {
         let text = head.text(id, "Hello").await;
         assert!([201, 202].contains(&text.status), "{text:?}");
     });
