@@ -1,7 +1,7 @@
 //! A minute of a call with a bot: what it costs the table and API Gateway, and how soon a caller who interrupts is let in.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -36,7 +36,7 @@ use services::{
 use table::Table;
 use tokio::net::TcpListener;
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, most_billed};
 
 /// What the table takes for each request.
 const STORE: Duration = Duration::from_millis(10);
@@ -101,7 +101,7 @@ async fn minute_at(rate: Rate) -> Result<String> {
     ensure!(turns == 8, "a greeting and seven turns, not {turns}");
     let minutes = view.duration_ms as f64 / 60_000.0;
     let heard = view.heard_ms as f64 / 1_000.0;
-    let posted = gateway.posted.load(std::sync::atomic::Ordering::Relaxed) as f64;
+    let billed = gateway.billed.load(Ordering::Relaxed) as f64;
     let long = long_answer(rate).await?;
     Ok(format!(
         "| {} Hz | {:.0} % | {:.0} % | {:.0} | {:.0} | {:.2} | {long:.2} |",
@@ -110,11 +110,14 @@ async fn minute_at(rate: Rate) -> Result<String> {
         view.heard_ms as f64 / view.duration_ms as f64 * 100.0,
         spent.write_units / minutes,
         spent.read_units / minutes,
-        posted / heard,
+        billed / heard,
     ))
 }
 
 /// Messages for each second of an answer of 25 s, its mark among them.
+///
+/// # Errors
+/// When they are more than speech that goes on may cost.
 async fn long_answer(rate: Rate) -> Result<f64> {
     let gateway = Gateway::start().await;
     let (_, url) = gateway.offer("echo", rate).await;
@@ -132,9 +135,14 @@ async fn long_answer(rate: Rate) -> Result<f64> {
     let report = call.place().await.map_err(anyhow::Error::msg)?;
     let view = &report.view;
     ensure!(view.violations.is_empty(), "{:?}", view.violations);
-    let posted = gateway.posted.load(std::sync::atomic::Ordering::Relaxed) as f64;
+    let billed = gateway.billed.load(Ordering::Relaxed) as f64;
     // The greeting is a chunk of a quarter of a second, and its mark.
-    Ok((posted - 2.0) / (view.heard_ms as f64 / 1_000.0 - 0.25))
+    let a_second = (billed - 2.0) / (view.heard_ms as f64 / 1_000.0 - 0.25);
+    ensure!(
+        a_second <= most_billed(rate),
+        "{a_second} billed messages a second at {rate:?}"
+    );
+    Ok(a_second)
 }
 
 /// An HTTP client whose requests take a while longer.

@@ -81,8 +81,8 @@ pub(crate) struct Gateway {
     sockets: Mutex<HashMap<String, mpsc::UnboundedSender<Post>>>,
     doors: OnceLock<Doors>,
     opened: AtomicU64,
-    /// Messages posted to sockets, and how many of them are paid for: one for each 32 KB.
-    pub(crate) posted: AtomicU64,
+    /// Messages posted to sockets as API Gateway bills them: one for each 32 KB begun.
+    pub(crate) billed: AtomicU64,
 }
 
 struct Doors {
@@ -90,6 +90,15 @@ struct Doors {
     message: MessageDoor,
     end: EndDoor,
     turn: TurnDoor,
+}
+
+/// What a second of speech that goes on may cost in billed messages, its mark among them.
+pub(crate) fn most_billed(rate: Rate) -> f64 {
+    match rate {
+        Rate::Hz8000 => 0.75,
+        Rate::Hz16000 => 1.5,
+        Rate::Hz24000 => 2.1,
+    }
 }
 
 /// Settings as a deployment has them.
@@ -144,7 +153,7 @@ impl Gateway {
             sockets: Mutex::default(),
             doors: OnceLock::new(),
             opened: AtomicU64::new(0),
-            posted: AtomicU64::new(0),
+            billed: AtomicU64::new(0),
             dynamo,
         });
 
@@ -346,7 +355,8 @@ async fn posted(
     body: String,
 ) -> StatusCode {
     assert!(body.len() <= 32 * 1024, "API Gateway takes 32 KB: {}", body.len());
-    gateway.posted.fetch_add(1, Ordering::Relaxed);
+    // No longer than that, so each is billed once.
+    gateway.billed.fetch_add(1, Ordering::Relaxed);
     match gateway.sockets.lock().unwrap().get(&connection) {
         Some(socket) if socket.send(Post::Text(body)).is_ok() => StatusCode::OK,
         _ => StatusCode::GONE,

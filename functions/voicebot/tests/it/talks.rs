@@ -1,11 +1,11 @@
 //! Whole calls: Exotel's side of AgentStream on one end of a socket, the functions on the other, in real time.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
-use axum::Json;
+use axum::{Json, extract::Path};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::{
     ids::VoiceSessionId,
@@ -23,7 +23,7 @@ use lambda_kit::websocket::SocketEvent;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::gateway::{Gateway, Post};
+use crate::gateway::{Gateway, Post, most_billed};
 
 async fn place(url: &str, linger_ms: u64, steps: impl Into<Vec<Step>>) -> StreamReport {
     place_with(url, linger_ms, steps, Faults::default()).await
@@ -376,6 +376,70 @@ fn event(connection: &str, query: &Value, body: Option<Value>) -> SocketEvent {
         "body": body.map(|body| body.to_string()),
     });
     serde_json::from_value(event).unwrap()
+}
+
+/// A bot that greets with a tone of the length that its path names, in milliseconds, at the rate of the call.
+async fn speaks_for() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let answer = async move |Path(ms): Path<usize>, Json(turn): Json<Value>| {
+        let rate = usize::try_from(turn["rate"].as_u64().unwrap()).unwrap();
+        let tone: Vec<u8> = (0..rate * ms / 1_000)
+            .flat_map(|n| (if n / 20 % 2 == 0 { 900_i16 } else { -900 }).to_le_bytes())
+            .collect();
+        Json(json!({"audio": {"pcm": STANDARD.encode(tone), "rate": rate}}))
+    };
+    let router = axum::Router::new().route("/{ms}", axum::routing::post(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    origin
+}
+
+/// API Gateway bills a message for each 32 KB begun. Nothing that is legal costs fewer: a chunk holds 24 000 bytes at most,
+/// and a mark is a message of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_is_as_few_messages_as_its_sound_and_its_mark_can_be() {
+    let origin = speaks_for().await;
+    let lengths_ms = [400_u64, 4_000, 12_000];
+    let bots: serde_json::Map<_, _> = lengths_ms
+        .map(|ms| {
+            (
+                format!("for-{ms}"),
+                json!({"kind": "http", "url": format!("{origin}/{ms}")}),
+            )
+        })
+        .into_iter()
+        .collect();
+    let bots = Value::Object(bots).to_string();
+    let (bots, origin) = (bots.as_str(), origin.as_str());
+    let calls = Rate::ALL
+        .into_iter()
+        .flat_map(|rate| lengths_ms.map(|ms| (rate, ms)));
+    let calls = calls.map(|(rate, ms)| async move {
+        let gateway = Gateway::with_bots(Some(bots), Some(origin)).await;
+        let (_, url) = gateway.offer(&format!("for-{ms}"), rate).await;
+        let report = place(&url, 0, [Step::WaitForQuietMs(300)]).await;
+        assert_clean(&report);
+        (
+            rate,
+            ms,
+            report.view.heard_ms,
+            gateway.billed.load(Ordering::Relaxed),
+        )
+    });
+    for (rate, ms, heard_ms, billed) in futures_util::future::join_all(calls).await {
+        assert_eq!(heard_ms, ms, "{rate:?}");
+        let bytes = u64::from(rate.hz()) * 2 * ms / 1_000;
+        assert_eq!(billed, bytes.div_ceil(24_000) + 1, "{ms} ms at {rate:?}");
+        let a_second = billed as f64 * 1_000.0 / ms as f64;
+        println!(
+            "{ms} ms at {} Hz: {billed} billed messages, {a_second:.2} a second",
+            rate.hz()
+        );
+        assert!(
+            ms < 12_000 || a_second <= most_billed(rate),
+            "{a_second} at {rate:?}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
