@@ -1,6 +1,6 @@
 //! What calls and SMS have in common: intents, reports, and the writes that keep them in order.
 
-use aws_sdk_dynamodb::types::ReturnValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde::Serialize;
 
 use crate::{
@@ -54,7 +54,7 @@ pub(crate) mod attr {
 }
 
 /// Facts by attribute name, each with its rank.
-pub(crate) type Facts = Vec<(&'static str, aws_sdk_dynamodb::types::AttributeValue)>;
+pub(crate) type Facts = Vec<(&'static str, AttributeValue)>;
 
 /// A row's merged progress, as it is to be written.
 pub(crate) struct Merged<S> {
@@ -113,6 +113,11 @@ fn with_sid(expression: Expression, sid: Option<&str>, key: &Primary) -> Express
         .set_once(keys::GSI1SK, gsi1.sk)
 }
 
+/// Whether an item has all of these.
+fn is_so(item: &Attributes, wanted: &[(&str, AttributeValue)]) -> bool {
+    wanted.iter().all(|(name, value)| item.get(*name) == Some(value))
+}
+
 fn decode<T: Placed>(item: Attributes) -> Result<Held<T>, TableError> {
     T::decode(item.into())
 }
@@ -154,19 +159,19 @@ impl Table {
                     (attr::ATTEMPT, attribute(attempt)),
                     (attr::CLAIMANT, attribute(claimant)),
                 ];
-                let is_ours = ours.iter().all(|(name, value)| item.get(*name) == Some(value));
-                let row = Box::new(decode::<T>(item)?.row);
-                Ok(if is_ours {
-                    Claim::Claimed(row)
+                let kind = if is_so(&item, &ours) {
+                    Claim::Claimed
                 } else {
-                    Claim::NotWaiting(row)
-                })
+                    Claim::NotWaiting
+                };
+                Ok(kind(Box::new(decode::<T>(item)?.row)))
             }
             Written::Unmet(None) => Ok(Claim::Gone),
         }
     }
 
-    /// IN_FLIGHT → WAITING, when it is this attempt.
+    /// IN_FLIGHT → WAITING, when it is this attempt. Nobody but its claimant puts an attempt back: a row that waits after it
+    /// already was put back by us, in an update whose answer was lost and which the SDK sent again.
     pub(crate) async fn release<T: Placed>(
         &self,
         key: &Primary,
@@ -180,7 +185,15 @@ impl Table {
             .add(attr::REV, 1)
             .only_if(attr::STATE, "=", T::IN_FLIGHT)
             .only_if(attr::ATTEMPT, "=", attempt);
-        self.done(key, update).await
+        let waits = [
+            (attr::STATE, attribute(T::WAITING)),
+            (attr::ATTEMPT, attribute(attempt)),
+        ];
+        Ok(match self.update(key, update, ReturnValue::None).await? {
+            Written::Done(_) => true,
+            Written::Unmet(Some(item)) => is_so(&item, &waits),
+            Written::Unmet(None) => false,
+        })
     }
 
     /// One of `from` → `to`, on our own account.

@@ -211,7 +211,9 @@ async fn of_many_claimers_exactly_one_gets_the_attempt() {
     }
     assert_eq!(got, 1);
     assert!(table.release_call(&call.locator, 1, "429").await.unwrap());
-    assert!(!table.release_call(&call.locator, 1, "429").await.unwrap());
+    // An update whose answer was lost is sent again, and is still this attempt's.
+    assert!(table.release_call(&call.locator, 1, "429").await.unwrap());
+    assert!(!table.release_call(&call.locator, 2, "429").await.unwrap());
     assert!(matches!(
         table.claim_call(&call.locator, 1, 1, &alternate()).await.unwrap(),
         Claim::NotWaiting(_)
@@ -220,6 +222,7 @@ async fn of_many_claimers_exactly_one_gets_the_attempt() {
         table.claim_call(&call.locator, 2, 1, &alternate()).await.unwrap(),
         Claim::Claimed(_)
     ));
+    assert!(!table.release_call(&call.locator, 1, "late").await.unwrap());
 }
 
 #[tokio::test]
