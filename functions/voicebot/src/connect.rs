@@ -18,6 +18,8 @@ use url::Url;
 const LONGEST_BODY: usize = 64 * 1024;
 /// A fresh secret may cost this much of the second that Exotel waits; after it, the one we have must do.
 const SECRET_PATIENCE: Duration = Duration::from_millis(200);
+/// And this much more where the one we have lets nobody in: there is nothing else to spend the second on.
+const REFETCH_PATIENCE: Duration = Duration::from_millis(400);
 
 /// What Exotel takes of a stream's URL: characters of all of it, and parameters and their characters besides
 /// `sample-rate`.
@@ -133,7 +135,7 @@ impl ConnectDoor {
         let mut secrets = fresh.unwrap_or_else(|_| self.secrets.cached());
         if !is_webhook_token(&secrets.webhook, token.as_deref()) {
             // The secret may have been rotated a moment ago.
-            let newer = tokio::time::timeout(SECRET_PATIENCE, self.secrets.refetch(now)).await;
+            let newer = tokio::time::timeout(REFETCH_PATIENCE, self.secrets.refetch(now)).await;
             secrets = newer.unwrap_or(secrets);
         }
         if is_webhook_token(&secrets.webhook, token.as_deref()) {

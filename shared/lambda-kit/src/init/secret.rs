@@ -240,13 +240,10 @@ impl SecretCache {
     async fn no_older_than(&self, max_age: SignedDuration, now: Timestamp) -> (u64, Settings) {
         let mut state = self.state.lock().await;
         if now.duration_since(state.asked_at) >= max_age {
+            let fetched = self.source.fetch().await;
+            // Only now: who stops waiting has not asked, and the next one asks again.
             state.asked_at = now;
-            match self
-                .source
-                .fetch()
-                .await
-                .and_then(|text| self.environment.with_secret(&text))
-            {
+            match fetched.and_then(|text| self.environment.with_secret(&text)) {
                 Ok(settings) => {
                     state.settings = settings;
                     state.version += 1;
@@ -337,6 +334,9 @@ mod tests {
     use super::*;
     use crate::config::WebhookConfig;
 
+    /// An answer that never comes.
+    const HANGS: Result<&str, &str> = Err("hangs");
+
     /// Gives these answers, the last one again and again.
     struct Answers(Mutex<Vec<Result<&'static str, &'static str>>>, Arc<Mutex<usize>>);
 
@@ -344,12 +344,17 @@ mod tests {
         fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<SecretString, Error>> + Send + '_>> {
             Box::pin(async {
                 *self.1.lock().unwrap() += 1;
-                let mut answers = self.0.lock().unwrap();
-                let answer = if answers.len() > 1 {
-                    answers.remove(0)
-                } else {
-                    answers[0]
+                let answer = {
+                    let mut answers = self.0.lock().unwrap();
+                    if answers.len() > 1 {
+                        answers.remove(0)
+                    } else {
+                        answers[0]
+                    }
                 };
+                if answer == HANGS {
+                    std::future::pending::<()>().await;
+                }
                 answer
                     .map(SecretString::from)
                     .map_err(|err| Error::Secret(err.to_owned()))
@@ -400,6 +405,18 @@ mod tests {
         assert_eq!(token(&*live.refetch(at(31)).await), "new");
         live.refetch(at(60)).await;
         assert_eq!(*asked.lock().unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_nobody_waited_for_is_made_again_by_the_next_one() {
+        let (live, asked) = live(vec![Ok(OLD), HANGS, HANGS, Ok(NEW)]).await;
+        for second in [300, 301] {
+            let hangs = tokio::time::timeout(std::time::Duration::ZERO, live.get(at(second))).await;
+            assert!(hangs.is_err());
+            assert_eq!(token(&live.cached()), "old");
+        }
+        assert_eq!(token(&*live.refetch(at(302)).await), "new");
+        assert_eq!(*asked.lock().unwrap(), 4);
     }
 
     #[tokio::test]
