@@ -23,7 +23,7 @@ pub(crate) const AGENT: &str = "asha";
 pub(crate) const ADMIN: &str = "admin";
 
 /// How long anything may take to show; pretended calls last a few seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The demo's leads: id, name, number. The simulator goes by the last four digits.
 const LEADS: [(&str, &str, &str); 3] = [

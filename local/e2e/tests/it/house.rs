@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 /// How long anything may take to show. Pretended calls take seconds; the rest is a slow machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Clicks of all tests at once: a click waits 3 s for its slot before it is queued, and slots come 3 a second.
 static AT_ONCE: Semaphore = Semaphore::const_new(6);
