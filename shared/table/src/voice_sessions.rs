@@ -341,6 +341,14 @@ impl Table {
         Ok(matches!(placed, Transacted::Done))
     }
 
+    /// Whether a session is among what happened with a lead, strongly consistent. 1 read unit.
+    ///
+    /// # Errors
+    /// [`TableError`].
+    pub async fn is_voice_session_of(&self, lead: &LeadId, id: &VoiceSessionId) -> Result<bool, TableError> {
+        Ok(self.get(&keys::voice_place(lead, id)).await?.is_some())
+    }
+
     /// A session, strongly consistent.
     ///
     /// # Errors

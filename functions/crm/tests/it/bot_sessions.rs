@@ -1,6 +1,7 @@
 //! Sessions with bots: listed for heads and administrators, and on the timeline of their lead.
 
 use domain::{
+    directory::Lead,
     ids::VoiceSessionId,
     voicebot::{
         Ending, Rate,
@@ -10,7 +11,7 @@ use domain::{
 use serde_json::{Value, json};
 use services::voicebot::sessions::{Sessions, StreamStart};
 
-use crate::house::{ADMIN, ADMIN_ROUTES, Event, HEAD, House, SALES, SALES_ROUTES, STRANGERS, at};
+use crate::house::{ADMIN, ADMIN_ROUTES, Event, HEAD, House, SALES, SALES_ROUTES, STRANGERS, at, lead};
 
 const SESSIONS: &str = "/voicebot/sessions";
 const LIST: &str = "/api/admin/voicebot/sessions";
@@ -189,6 +190,33 @@ async fn a_session_is_hidden_from_heads_who_do_not_have_its_lead() {
     }
     let unknown = see(other_head, &id(5)).await;
     assert_eq!(see(other_head, &of_number).await, unknown);
+}
+
+#[tokio::test]
+async fn heads_whose_leads_share_a_number_both_see_its_sessions_and_no_later_lead_does() {
+    let house = House::new().await;
+    let [_, other_head] = STRANGERS;
+    let of_head_9 = |id: &str| Lead {
+        owning_sales_head_id: Some("head-9".parse().unwrap()),
+        ..lead(id)
+    };
+    house.table.put_lead(&of_head_9("lead-2")).await.unwrap();
+    let shared = talked(&house, 60_000, true).await;
+    let see = async |who, id: &VoiceSessionId| house.get(who, ONE, &format!("{LIST}/{id}")).await.status;
+    for who in [HEAD, other_head, ADMIN] {
+        assert_eq!(see(who, &shared).await, 200, "{who:?}");
+    }
+    let moved = Lead {
+        phone: "+919811100002".parse().unwrap(),
+        ..of_head_9("lead-2")
+    };
+    house.table.put_lead(&moved).await.unwrap();
+    house.table.put_lead(&of_head_9("lead-3")).await.unwrap();
+    assert_eq!(
+        see(other_head, &shared).await,
+        404,
+        "lead-3 came by the number later"
+    );
 }
 
 #[tokio::test]

@@ -251,13 +251,37 @@ impl Sessions {
             .voice_session(id)
             .await?
             .ok_or(ServiceError::NotFound)?;
-        let of_call = session.call.as_ref().map(|call| &call.lead_id);
-        let lead = session.lead_id.as_ref().or(of_call);
-        if let Some(lead) = lead.filter(|lead| !reader.role.is_admin() && !lead.is_unlisted()) {
-            lead_in_scope(&self.table, reader, lead).await?;
+        if !reader.role.is_admin() && !self.is_seen_by(reader, &session).await? {
+            return Err(ServiceError::NotFound);
         }
         let lines = self.table.voice_lines(id).await?;
         Ok(SessionView::new(&session, Some(lines), masked, now))
+    }
+
+    /// Whether a session is of a lead in somebody's scope, or of a number that is nobody's.
+    async fn is_seen_by(&self, reader: &Caller, session: &VoiceSession) -> Result<bool, ServiceError> {
+        let of_call = session.call.as_ref().map(|call| &call.lead_id);
+        let Some(lead) = session.lead_id.as_ref().or(of_call) else {
+            return Ok(true);
+        };
+        if lead.is_unlisted() {
+            return Ok(true);
+        }
+        match lead_in_scope(&self.table, reader, lead).await {
+            Ok(_) => return Ok(true),
+            Err(ServiceError::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+        // A number may be several leads', and the session names the first: it is on the timelines of all.
+        let Some(caller) = session.caller.as_ref().filter(|_| session.call.is_none()) else {
+            return Ok(false);
+        };
+        for lead in self.table.leads_by_phone(caller).await? {
+            if reader.may_see(&lead) && self.table.is_voice_session_of(&lead.id, &session.id).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -341,6 +341,18 @@ async fn a_session_stands_with_its_lead_and_is_erased_with_it() {
     table.place_voice_session(&ravi.id, &id(3)).await.unwrap();
     table.offer_voice_session(&offered(4)).await.unwrap();
 
+    dynamo.meter().take();
+    for (lead, n, is_its) in [
+        (&asha, 2, true),
+        (&asha, 3, false),
+        (&ravi, 3, true),
+        (&ravi, 4, false),
+    ] {
+        let found = table.is_voice_session_of(&lead.id, &id(n)).await.unwrap();
+        assert_eq!(found, is_its, "{n}");
+    }
+    assert_eq!(dynamo.meter().take().read_units, 4.0);
+
     let page = table.voice_sessions_of_lead(&asha.id, 2, None).await.unwrap();
     assert_eq!(page.items, [offered(2), offered(1)]);
     let next: VoiceSessionId = page.next.unwrap().parse().unwrap();
