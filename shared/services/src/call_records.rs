@@ -82,20 +82,23 @@ pub fn of_passthru(call: &PassthruCall, country: Country) -> Result<RecordReport
     };
     let mut report = RecordReport::new(call.call_sid.as_str().parse()?, ReportSource::Callback, state);
     let party = |number: Option<&PhoneNumber>| party(number, country);
-    let direction = direction(call.direction.as_ref());
-    let to = call.call_to.as_ref().or(call.to.as_ref());
+    let person = party(call.person());
+    let exophone = party(call.exophone());
+    // An outbound call in a flow has one leg, which is the person's: the call list names it `From`, with no `To`.
+    let (to, exophone) = match direction(call.direction.as_ref()) {
+        Some(Direction::Inbound) => (exophone.clone(), exophone),
+        Some(Direction::Outbound) => (None, party(call.outgoing_phone_number.as_ref()).or(exophone)),
+        None => (exophone, party(call.outgoing_phone_number.as_ref())),
+    };
     report.said = Said {
         created_at: time(call.created.as_ref()),
         started_at: time(call.start_time.as_ref()),
         ended_at: time(call.end_time.as_ref()),
         status: call.call_status.as_ref().map(|status| status.as_str().to_owned()),
-        direction,
-        from: party(call.call_from.as_ref().or(call.from.as_ref())),
-        to: party(to),
-        exophone: match direction {
-            Some(Direction::Inbound) => party(to),
-            _ => party(call.outgoing_phone_number.as_ref()),
-        },
+        direction: direction(call.direction.as_ref()),
+        from: person,
+        to,
+        exophone,
         dialled: party(call.dial_whom_number.as_ref()),
         leg2_status,
         recording_url: call.recording_url.as_deref().map(str::to_owned),
@@ -389,6 +392,32 @@ mod tests {
                 ("To", "0XX0100"),
                 ("tenant_id", "112233"),
             ]
+        );
+    }
+
+    #[test]
+    fn a_passthru_of_an_outbound_flow_agrees_with_the_call_list_that_the_person_is_its_only_leg() {
+        let placed = "CallSid=a1&CallFrom=08045550100&CallTo=09811100002&CallStatus=in-progress&Direction=outbound-dial\
+                      &Created=2026-11-21 09:30:00&OutgoingPhoneNumber=null";
+        let person = Party::read("+919811100002", Country::IN);
+        let exophone = Party::read("+918045550100", Country::IN);
+        let agent = Party::read("+919811100001", Country::IN);
+        for (more, dialled) in [("", None), ("&DialWhomNumber=09811100001", agent)] {
+            let report = passthru(&format!("{placed}{more}"));
+            let said = &report.said;
+            assert_eq!(
+                (&said.from, &said.to, &said.exophone),
+                (&person, &None, &exophone)
+            );
+            let mut record = CallRecord::new(report.sid.clone());
+            record.merge(&report);
+            assert_eq!(record.customer(), person.as_ref());
+            assert_eq!(record.agent_number(), dialled.as_ref());
+        }
+        let of_connect = passthru(&placed.replace("=null", "=08045550199"));
+        assert_eq!(
+            of_connect.said.exophone,
+            Party::read("+918045550199", Country::IN)
         );
     }
 

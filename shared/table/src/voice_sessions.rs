@@ -10,7 +10,7 @@ use domain::{
     phone::PhoneNumber,
     voicebot::{
         Rate,
-        record::{Ended, Line, Started, StreamTold, VoiceSession},
+        record::{Ended, Identified, Line, Started, StreamTold, VoiceSession},
     },
 };
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
@@ -38,7 +38,9 @@ const DAYS_PER_PAGE: usize = 31;
 mod attr {
     pub(super) const RATE: &str = "rate";
     pub(super) const CALL_SID: &str = "call_sid";
+    pub(super) const CALL: &str = "call";
     pub(super) const LEAD_ID: &str = "lead_id";
+    pub(super) const DIRECTION: &str = "direction";
     pub(super) const CALLER: &str = "caller";
     pub(super) const NUMBER: &str = "number";
     pub(super) const CONNECTED_AT: &str = "connected_at";
@@ -252,6 +254,25 @@ impl Table {
             .set(attr::TOLD, told)
             .only_if_present(keys::PK)
             .only_if_absent(attr::TOLD);
+        self.note(id, update).await
+    }
+
+    /// Notes whose a session is that was offered without saying so; which way its call went is said once. 1 write unit.
+    ///
+    /// # Errors
+    /// [`TableError`]; noting it again is safe.
+    pub async fn identify_voice_session(
+        &self,
+        id: &VoiceSessionId,
+        found: &Identified,
+    ) -> Result<Noted, TableError> {
+        let update = Expression::new()
+            .set_some(attr::CALL, found.call.as_ref())
+            .set(attr::DIRECTION, found.direction)
+            .set(attr::CALLER, &found.caller)
+            .set(attr::NUMBER, &found.number)
+            .only_if_present(keys::PK)
+            .only_if_absent(attr::DIRECTION);
         self.note(id, update).await
     }
 

@@ -115,6 +115,8 @@ async fn the_rule_says_which_way_the_flow_goes_on() {
     };
     let outgoing = PassthruCall {
         direction: Some(Direction::OutboundDial),
+        call_from: incoming.call_to.clone(),
+        call_to: incoming.call_from.clone(),
         digits: None,
         ..incoming.clone()
     };
@@ -122,6 +124,7 @@ async fn the_rule_says_which_way_the_flow_goes_on() {
         ("", &unknown, 200),
         ("known-lead", &incoming, 200),
         ("known-lead", &e164, 200),
+        ("known-lead", &outgoing, 200),
         ("known-lead", &unknown, 302),
         ("known-lead", &withheld, 302),
         ("!known-lead", &incoming, 302),

@@ -1,7 +1,11 @@
 //! Sessions with bots go to the timelines of the leads they are with, and take what a Passthru tells of their stream.
 
 use domain::{
+    call::{CallReport, CallState, ReportSource},
+    call_record::Direction,
     ids::VoiceSessionId,
+    integration::Did,
+    phone::PhoneNumber,
     voicebot::{
         Rate,
         record::{EndedBy, Started, StreamTold, VoiceSession},
@@ -91,6 +95,88 @@ async fn a_session_stands_with_every_lead_who_has_the_callers_number() {
     assert_eq!(named(&ours).await, Some(lead_id("lead-2")));
     assert_eq!(named(&strangers).await, None);
     assert!(named(&late).await.is_some());
+}
+
+#[tokio::test]
+async fn a_session_of_a_pasted_url_finds_its_call_its_lead_and_who_is_who() {
+    let world = World::new().await;
+    let exophone = "+918045550100";
+    let did = Did {
+        id: "did_01kak5yv7z8e4f9y2f4w6r8t0v".parse().unwrap(),
+        number: exophone.parse().unwrap(),
+        label: None,
+        bot_id: None,
+        flow_url: None,
+    };
+    let _ = world.table.add_did(&did).await.unwrap();
+    let locator = world.call("lead-2", 1).await;
+    let mut accepted = CallReport::new(ReportSource::Details, Some(CallState::Accepted));
+    accepted.sid = Some(CALL_SID.parse().unwrap());
+    let _ = world.table.record_call_report(&locator, &accepted).await.unwrap();
+    let pasted = |n| session(n);
+    let start = async |n, sid: &str, from: &str, to: &str| {
+        world.table.offer_voice_session(&pasted(n)).await.unwrap();
+        let number = |number: &str| (from != to).then(|| number.parse().unwrap());
+        let started = Started {
+            at: now(),
+            stream_sid: format!("stream-{n}"),
+            rate: Rate::Hz8000,
+            call_sid: Some(sid.parse().unwrap()),
+            caller: number(from),
+            number: number(to),
+        };
+        let _ = world
+            .table
+            .start_voice_session(&pasted(n).id, &started)
+            .await
+            .unwrap();
+    };
+    // Ours, where both are the person; one placed from Exotel's dashboard; one that came in; one of an unknown number.
+    start(1, CALL_SID, "+919811100002", "+919811100002").await;
+    start(2, "dashboards", exophone, "+919811100002").await;
+    start(3, "incoming", "+919811100009", exophone).await;
+    start(4, "elsewhere", "+919811100009", "+918045550777").await;
+    project(&world).await;
+    let known = async |n| {
+        let session = world.table.voice_session(&pasted(n).id).await.unwrap().unwrap();
+        let text = |number: Option<PhoneNumber>| number.map(|number| number.as_str().to_owned());
+        (
+            session.call,
+            session.direction,
+            text(session.caller),
+            text(session.number),
+            session.lead_id.is_some(),
+        )
+    };
+    let text = |number: &str| Some(number.to_owned());
+    let lead = text("+919811100002");
+    let ours = world.table.call(&locator).await.unwrap().unwrap();
+    let caller_id = text(ours.exotel().unwrap().caller_id.as_str());
+    let (outbound, inbound) = (Some(Direction::Outbound), Some(Direction::Inbound));
+    assert_eq!(
+        known(1).await,
+        (Some(locator), outbound, lead.clone(), caller_id, true)
+    );
+    assert_eq!(known(2).await, (None, outbound, lead, text(exophone), true));
+    let stranger = text("+919811100009");
+    assert_eq!(
+        known(3).await,
+        (None, inbound, stranger.clone(), text(exophone), false)
+    );
+    assert_eq!(
+        known(4).await,
+        (None, None, stranger, text("+918045550777"), false)
+    );
+    let of = async |lead: &str| {
+        let lead = lead_id(lead);
+        let page = world.table.voice_sessions_of_lead(&lead, 10, None).await.unwrap();
+        page.items
+            .into_iter()
+            .map(|session| session.id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("lead-1").await, [pasted(2).id]);
+    assert_eq!(of("lead-2").await, [pasted(2).id, pasted(1).id]);
 }
 
 #[tokio::test]

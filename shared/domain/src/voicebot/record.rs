@@ -102,6 +102,19 @@ pub struct Started {
     pub number: Option<PhoneNumber>,
 }
 
+/// Whose a session turned out to be, of which only its stream had told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identified {
+    /// The call's row, when it was placed from here.
+    pub call: Option<CallLocator>,
+    /// Who started the call.
+    pub direction: Direction,
+    /// The person's number.
+    pub caller: PhoneNumber,
+    /// The ExoPhone.
+    pub number: PhoneNumber,
+}
+
 /// How a session ended, as whoever held the socket saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {

@@ -142,6 +142,41 @@ impl PassthruCall {
         read_callback(content_type, body, query, Self::from_fields)
     }
 
+    /// Whether the call was placed from Exotel, by its API, its dashboard or a campaign. `false` when it does not say.
+    pub fn is_outbound(&self) -> bool {
+        let word = self
+            .direction
+            .as_ref()
+            .map(|direction| direction.as_str().to_ascii_lowercase());
+        word.is_some_and(|word| word.starts_with("outbound"))
+    }
+
+    /// The person's number: who has called, or whom an outbound call has dialled.
+    pub fn person(&self) -> Option<&PhoneNumber> {
+        if self.is_outbound() {
+            self.callee()
+        } else {
+            self.caller()
+        }
+    }
+
+    /// The ExoPhone: what was called, or what an outbound call dials from.
+    pub fn exophone(&self) -> Option<&PhoneNumber> {
+        if self.is_outbound() {
+            self.caller()
+        } else {
+            self.callee()
+        }
+    }
+
+    fn caller(&self) -> Option<&PhoneNumber> {
+        self.call_from.as_ref().or(self.from.as_ref())
+    }
+
+    fn callee(&self) -> Option<&PhoneNumber> {
+        self.call_to.as_ref().or(self.to.as_ref())
+    }
+
     /// The stream that has ended before this point of the flow; none if there was none.
     pub fn ended_stream(&self) -> Option<EndedStream> {
         if self.stream.is_empty() {

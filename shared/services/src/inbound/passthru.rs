@@ -90,11 +90,11 @@ impl Inbox {
         Ok(rule.branch(&so_far))
     }
 
-    /// Whether a lead has the caller's number.
+    /// Whether a lead has the number of the person in the call.
     async fn is_leads(&self, call: &PassthruCall, country: Country) -> Result<bool, TableError> {
-        let caller = call.call_from.as_ref().or(call.from.as_ref());
-        match caller.and_then(|caller| PhoneNumber::parse(caller, country).ok()) {
-            Some(caller) => Ok(!self.table.leads_by_phone(&caller).await?.is_empty()),
+        let person = call.person();
+        match person.and_then(|person| PhoneNumber::parse(person, country).ok()) {
+            Some(person) => Ok(!self.table.leads_by_phone(&person).await?.is_empty()),
             None => Ok(false),
         }
     }

@@ -59,6 +59,8 @@ pub(super) enum Effect {
     SummariseSms(Box<MessageSummary>, i64),
     /// It became known whom a session with a bot is with: it goes to their timelines.
     PlaceSession(Box<VoiceSession>),
+    /// A stream told of a call that nobody had announced: whose it is has to be found out first.
+    IdentifySession(Box<VoiceSession>),
     /// Exotel told how a call's stream went.
     CompleteSession { sid: CallSid, told: Box<StreamTold> },
 }
@@ -103,7 +105,9 @@ impl Effect {
             Effect::EraseRecord(sid) => Key::EraseRecord(sid.clone()),
             Effect::Summarise(summarised) => Key::Summary(summarised.held.record.sid.clone()),
             Effect::SummariseSms(summary, _) => Key::SmsSummary(summary.id.clone()),
-            Effect::PlaceSession(session) => Key::Session(session.id.clone()),
+            Effect::PlaceSession(session) | Effect::IdentifySession(session) => {
+                Key::Session(session.id.clone())
+            }
             Effect::CompleteSession { sid, told } => Key::Stream(sid.clone(), told.stream_sid.clone()),
         }
     }
@@ -326,12 +330,22 @@ fn of_sms(plan: &mut Plan, old: Option<&Sms>, new: &Sms) {
 }
 
 fn of_session(plan: &mut Plan, old: Option<&Record>, new: &VoiceSession) {
-    let is_known = |session: &VoiceSession| session.call.is_some() || session.caller.is_some();
-    let was_known = match old {
-        Some(Record::VoiceSession(old)) => is_known(old),
-        _ => false,
+    let old = match old {
+        Some(Record::VoiceSession(old)) => Some(&**old),
+        _ => None,
     };
-    if is_known(new) && !was_known {
+    let is_known = |session: &VoiceSession| session.call.is_some() || session.caller.is_some();
+    let told = |session: &VoiceSession| {
+        (
+            session.call_sid.clone(),
+            session.caller.clone(),
+            session.number.clone(),
+        )
+    };
+    let unidentified = new.call.is_none() && new.direction.is_none() && new.call_sid.is_some();
+    if unidentified && old.map(told) != Some(told(new)) {
+        plan.effects.push(Effect::IdentifySession(Box::new(new.clone())));
+    } else if is_known(new) && !old.is_some_and(is_known) {
         plan.effects.push(Effect::PlaceSession(Box::new(new.clone())));
     }
 }

@@ -246,19 +246,11 @@ impl Parties {
     fn of(call: &PassthruCall, country: Country) -> Self {
         let number =
             |number: Option<&exotel::PhoneNumber>| PhoneNumber::parse(number?.as_str(), country).ok();
-        let from = number(call.call_from.as_ref().or(call.from.as_ref()));
-        let to = number(call.call_to.as_ref().or(call.to.as_ref()));
         let word = call.direction.as_ref().map(exotel::Direction::as_str);
-        let direction = word.and_then(Direction::from_exotel);
-        // Incoming, the caller has called the ExoPhone; outgoing, the ExoPhone has called the person.
-        let (caller, number) = match direction {
-            Some(Direction::Outbound) => (to, from),
-            _ => (from, to),
-        };
         Self {
-            direction,
-            caller,
-            number,
+            direction: word.and_then(Direction::from_exotel),
+            caller: number(call.person()),
+            number: number(call.exophone()),
         }
     }
 }

@@ -10,7 +10,7 @@ use domain::{
     phone::{Country, PhoneNumber},
     voicebot::{
         Ending, Rate,
-        record::{Counts, Ended, EndedBy, Line, SessionState, Started, StreamTold, VoiceSession},
+        record::{Counts, Ended, EndedBy, Identified, Line, SessionState, Started, StreamTold, VoiceSession},
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -157,6 +157,58 @@ impl Sessions {
         let told = told.clone().within_bounds();
         let noted = self.table.complete_voice_session(&session.id, &told).await?;
         Ok(noted != Noted::NoSession)
+    }
+
+    /// Finds out whose a session is of which only its stream has told, as when the socket's URL stands in a flow, and places
+    /// it. `from` and `to` of a stream do not say which of them is the ExoPhone: a call of ours is known by its sid, and of
+    /// any other call the one that is a number of the team's.
+    ///
+    /// # Errors
+    /// [`TableError`]; doing it again is safe.
+    pub async fn identify(&self, session: &VoiceSession) -> Result<(), TableError> {
+        let Some(found) = self.found(session).await? else {
+            return self.place(session).await;
+        };
+        let _ = self.table.identify_voice_session(&session.id, &found).await?;
+        self.place(&VoiceSession {
+            call: found.call,
+            direction: Some(found.direction),
+            caller: Some(found.caller),
+            number: Some(found.number),
+            ..session.clone()
+        })
+        .await
+    }
+
+    async fn found(&self, session: &VoiceSession) -> Result<Option<Identified>, TableError> {
+        if let Some(sid) = &session.call_sid
+            && let Some(locator) = self.table.call_by_sid(sid).await?
+            && let Some(call) = self.table.call(&locator).await?
+            && let Some(exotel) = call.exotel()
+        {
+            return Ok(Some(Identified {
+                direction: Direction::Outbound,
+                caller: exotel.lead_phone.clone(),
+                number: exotel.caller_id.clone(),
+                call: Some(locator),
+            }));
+        }
+        let (Some(from), Some(to)) = (&session.caller, &session.number) else {
+            return Ok(None);
+        };
+        let (from_is_ours, to_is_ours) =
+            tokio::try_join!(self.table.did_of_number(from), self.table.did_of_number(to))?;
+        let (direction, caller, number) = match (from_is_ours, to_is_ours) {
+            (Some(_), None) => (Direction::Outbound, to, from),
+            (None, Some(_)) => (Direction::Inbound, from, to),
+            _ => return Ok(None),
+        };
+        Ok(Some(Identified {
+            call: None,
+            direction,
+            caller: caller.clone(),
+            number: number.clone(),
+        }))
     }
 
     /// A session goes to the timelines of the leads it belongs to: that of the call's row when it is a call of ours,

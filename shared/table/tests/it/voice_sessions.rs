@@ -5,7 +5,7 @@ use domain::{
     ids::{CallSid, VoiceSessionId},
     voicebot::{
         Ending, Rate,
-        record::{Counts, Ended, Line, Started, StreamTold, VoiceSession},
+        record::{Counts, Ended, Identified, Line, Started, StreamTold, VoiceSession},
     },
 };
 use jiff::SignedDuration;
@@ -197,6 +197,7 @@ async fn nothing_brings_a_session_back_that_is_gone() {
         table.start_voice_session(&id(0), &started(0)).await,
         table.end_voice_session(&id(0), &ended(0, Ending::Closed)).await,
         table.complete_voice_session(&id(0), &told(0)).await,
+        table.identify_voice_session(&id(0), &identified()).await,
         table.name_voice_lead(&id(0), &lead).await,
         table.put_voice_line(&id(0), &line(0, "hello")).await,
     ] {
@@ -291,6 +292,47 @@ async fn sessions_are_listed_newest_first_across_days_page_by_page() {
         let read = table.voice_sessions(from, to, 2, Some(bad)).await;
         assert!(matches!(read, Err(TableError::Cursor)), "{bad}");
     }
+}
+
+fn identified() -> Identified {
+    Identified {
+        call: Some("call_01kak5yv7z8e4f9y2f4w6r8t0v.lead-1".parse().unwrap()),
+        direction: Direction::Outbound,
+        caller: "+919811100003".parse().unwrap(),
+        number: "+918045550199".parse().unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn whose_a_session_is_can_be_found_out_once() {
+    let (_dynamo, table) = table().await;
+    let pasted = VoiceSession::new(id(0), "reception", Rate::Hz8000);
+    table.offer_voice_session(&pasted).await.unwrap();
+    let _ = table.start_voice_session(&id(0), &started(0)).await.unwrap();
+    let noted = table.identify_voice_session(&id(0), &identified()).await.unwrap();
+    assert_eq!(noted, Noted::Done);
+    let inbound = Identified {
+        call: None,
+        direction: Direction::Inbound,
+        ..identified()
+    };
+    let noted = table.identify_voice_session(&id(0), &inbound).await.unwrap();
+    assert_eq!(noted, Noted::Unchanged);
+    let session = table.voice_session(&id(0)).await.unwrap().unwrap();
+    let expected = identified();
+    assert_eq!(
+        (session.call, session.direction, session.caller, session.number),
+        (
+            expected.call,
+            Some(expected.direction),
+            Some(expected.caller),
+            Some(expected.number)
+        )
+    );
+    // One that was offered with its direction has nothing to find out.
+    table.offer_voice_session(&offered(1)).await.unwrap();
+    let noted = table.identify_voice_session(&id(1), &identified()).await.unwrap();
+    assert_eq!(noted, Noted::Unchanged);
 }
 
 #[tokio::test]
