@@ -36,7 +36,7 @@
 //! assert!(matches!(posted, Post::Now { .. }) && mark == "m1" && !step.hang_up);
 //!
 //! // After each post: did the caller interrupt while it was under way?
-//! assert!(!session.clears_again(epoch));
+//! assert!(!session.clears_again(epoch, now));
 //! # Ok::<(), jiff::Error>(())
 //! ```
 

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Listen, MOST_DIGITS,
+    Dropped, Listen, MOST_DIGITS,
     utterance::{LONGEST_WAIT_MS, REORDERED},
 };
 
@@ -31,6 +31,15 @@ impl Keys {
             pressed_at: now,
             ends_with: None,
         }
+    }
+
+    /// Whether a key was there before, or has been overtaken by more keys than anybody presses at once.
+    pub(super) fn judge(&self, number: u64) -> Option<Dropped> {
+        if self.newest.contains(&number) || self.ends_with == Some(number) {
+            return Some(Dropped::Duplicate);
+        }
+        let is_late = self.newest.len() >= REORDERED as usize && self.newest.first() > Some(&number);
+        is_late.then_some(Dropped::Late)
     }
 
     /// Takes a key in. One after the last is no part of the input. Without a `listen` the bot has yet to say what it takes:
@@ -90,17 +99,23 @@ impl Keys {
             || quiet >= SignedDuration::from_millis(LONGEST_WAIT_MS.into())
     }
 
-    /// The input in order, without the terminator, and what was pressed in advance of the next one.
-    pub(super) fn take(mut self, listen: &Listen) -> (String, Option<Self>) {
+    /// The input in order, without the terminator; the number of its last key, as far as that is known; and what was
+    /// pressed in advance of the next one.
+    pub(super) fn take(mut self, listen: &Listen) -> (String, u64, Option<Self>) {
         let (keys, taken) = self.cut(listen).unwrap_or((self.digits.len(), self.digits.len()));
         let rest = self.digits.split_off(taken);
         self.digits.truncate(keys);
-        let next = (!rest.is_empty()).then_some(Self {
+        let newest_taken = self.newest.len().checked_sub(rest.len() + 1);
+        let last = newest_taken.map_or(0, |index| self.newest[index]);
+        if rest.is_empty() {
+            return (self.digits, last.max(self.ends_with.unwrap_or(0)), None);
+        }
+        let next = Self {
             digits: rest,
             ends_with: None,
             ..self.clone()
-        });
-        (self.digits, next)
+        };
+        (self.digits, last, Some(next))
     }
 }
 

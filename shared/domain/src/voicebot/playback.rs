@@ -11,6 +11,8 @@ const HEAD_START: SignedDuration = SignedDuration::from_millis(300);
 const LONGEST_LEAD: SignedDuration = SignedDuration::from_secs(1);
 /// When a mark is so late, it does not come.
 const MARK_MAY_BE_LATE: SignedDuration = SignedDuration::from_secs(1);
+/// A `clear` leaves the chunk that is being played to its end, and none is longer.
+const LONGEST_CHUNK_MS: i64 = 1_500;
 /// Our marks are this and a number.
 const MARK: char = 'm';
 
@@ -29,6 +31,13 @@ pub(super) struct Playback {
     /// The newest that came back: everything before it was played.
     #[serde(rename = "h")]
     marks_heard: u32,
+    /// What follows the newest `clear` may be heard so much later than by the clock.
+    #[serde(rename = "l", default, skip_serializing_if = "is_zero")]
+    late_ms: u16,
+}
+
+fn is_zero(ms: &u16) -> bool {
+    *ms == 0
 }
 
 impl Playback {
@@ -38,6 +47,7 @@ impl Playback {
             after_mark_ms: 0,
             marks_sent: 0,
             marks_heard: 0,
+            late_ms: 0,
         }
     }
 
@@ -48,7 +58,8 @@ impl Playback {
 
     /// Whether the caller hears something. A mark that has not come back says so for a while longer than the clock.
     pub(super) fn is_playing(&self, now: Timestamp) -> bool {
-        now < self.until || (self.marks_heard < self.marks_sent && now < self.until + MARK_MAY_BE_LATE)
+        let late = MARK_MAY_BE_LATE + SignedDuration::from_millis(self.late_ms.into());
+        now < self.until || (self.marks_heard < self.marks_sent && now < self.until + late)
     }
 
     /// Takes a chunk in that is about to be posted, and says when the next one may be.
@@ -81,6 +92,7 @@ impl Playback {
         };
         self.marks_heard = mark;
         if mark == self.marks_sent {
+            self.late_ms = 0;
             let rest = SignedDuration::from_millis(self.after_mark_ms.into());
             self.until = self.until.min(now + rest);
         }
@@ -94,6 +106,8 @@ impl Playback {
 
     /// Takes in that everything was cleared.
     pub(super) fn clear(&mut self, now: Timestamp) {
+        let unplayed_ms = self.until.duration_since(now).as_millis();
+        self.late_ms = unplayed_ms.clamp(0, LONGEST_CHUNK_MS.into()) as u16;
         self.until = now;
         self.after_mark_ms = 0;
         self.marks_heard = self.marks_sent;
@@ -108,6 +122,7 @@ impl Playback {
             after_mark_ms: u32::MAX,
             marks_sent: u32::MAX,
             marks_heard: u32::MAX,
+            late_ms: LONGEST_CHUNK_MS as u16,
         }
     }
 }

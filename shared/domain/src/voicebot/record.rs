@@ -143,9 +143,10 @@ pub struct Counts {
 
 impl Ended {
     /// A report of a higher rank takes the place of one of a lower; of the same, the first stays. A socket that was found
-    /// closed says less than a reason.
+    /// closed says less than a reason, and least when its stream had not begun: Exotel gives a handshake up and repeats it.
     pub fn rank(&self) -> u8 {
         match self.why {
+            Ending::Closed if self.counts.turns == 0 => 0,
             Ending::Closed => 1,
             _ => 2,
         }
@@ -248,6 +249,12 @@ impl VoiceSession {
         self.id.created_at()
     }
 
+    /// How it ended, as whoever held its socket saw it. That another socket was given up before the stream began is no end.
+    pub fn end(&self) -> Option<&Ended> {
+        let ended = self.ended.as_ref()?;
+        (ended.rank() > 0 || self.started_at.is_none()).then_some(ended)
+    }
+
     /// Where it stands at `now`.
     pub fn state(&self, now: Timestamp) -> SessionState {
         let age = now.duration_since(self.offered_at());
@@ -256,7 +263,7 @@ impl VoiceSession {
             Some(_) => OPENED_WITHIN_OF_OURS,
             None => OPENED_WITHIN,
         };
-        if self.ended.is_some() || self.told.is_some() {
+        if self.end().is_some() || self.told.is_some() {
             SessionState::Ended
         } else if self.started_at.is_some() || self.connected_at.is_some() || self.is_fleet {
             match self.started_at {
@@ -275,7 +282,7 @@ impl VoiceSession {
     /// When it ended, as whoever held the socket saw it, else when Exotel told.
     pub fn ended_at(&self) -> Option<Timestamp> {
         let told = self.told.as_ref().map(|told| told.at);
-        self.ended.as_ref().map(|ended| ended.at).or(told)
+        self.end().map(|ended| ended.at).or(told)
     }
 
     /// Who ended it. Exotel's word counts where ours says nothing but that the socket closed.
@@ -288,7 +295,7 @@ impl VoiceSession {
                 _ => EndedBy::Exotel,
             })
         });
-        match self.ended.as_ref().map(|ended| &ended.why) {
+        match self.end().map(|ended| &ended.why) {
             Some(Ending::CallEnded) => Some(EndedBy::Caller),
             Some(Ending::Stopped) => Some(EndedBy::Exotel),
             Some(Ending::Closed) => told.or(Some(EndedBy::Exotel)),
@@ -300,7 +307,7 @@ impl VoiceSession {
 
     /// What came of it: the outcome that the bot handed the call on with, else a word for how it ended.
     pub fn outcome(&self) -> Option<&str> {
-        Some(match self.ended.as_ref().map(|ended| &ended.why) {
+        Some(match self.end().map(|ended| &ended.why) {
             Some(Ending::Transferred(outcome)) => outcome,
             Some(Ending::HungUp) => "hung_up",
             Some(Ending::CallEnded) => "caller_hung_up",
@@ -317,7 +324,7 @@ impl VoiceSession {
     pub fn duration_secs(&self) -> Option<u32> {
         let told = self.told.as_ref().and_then(|told| told.duration_secs);
         told.or_else(|| {
-            let ended = self.ended.as_ref()?.at.duration_since(self.started_at?);
+            let ended = self.end()?.at.duration_since(self.started_at?);
             u32::try_from(ended.as_secs()).ok()
         })
     }

@@ -341,6 +341,10 @@ pub struct Session {
     /// Frames below this belong to turns that are over.
     #[serde(rename = "f")]
     from: u64,
+    /// Keys below this belong to inputs that are. A key is not judged by the frames around it: it may be overtaken by
+    /// more of them than are waited for, and is worth more.
+    #[serde(rename = "y", default, skip_serializing_if = "is_zero")]
+    keys_from: u64,
     #[serde(rename = "v")]
     floor: Floor,
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
@@ -375,6 +379,7 @@ impl Session {
             epoch: 0,
             window: Window::default(),
             from: 0,
+            keys_from: 0,
             floor: Floor::new(now),
             utterance: None,
             keys: None,
@@ -454,7 +459,7 @@ impl Session {
                 let rate = stream.rate;
                 if self.window.newest().saturating_sub(number) >= BEGAN_AGAIN {
                     self.close_utterance();
-                    (self.window, self.from) = (Window::default(), number);
+                    (self.window, self.from, self.keys_from) = (Window::default(), number, 0);
                 }
                 let sound = self.floor.listen(pcm, rate);
                 self.hear(number, sound, now, step);
@@ -515,10 +520,18 @@ impl Session {
         }
     }
 
-    /// Whether speech is heard. Until the bot has greeted it is not: who says hello is about to be greeted.
+    /// Whether speech is heard. Until the bot has greeted it is not: who says hello is about to be greeted. Nor while keys
+    /// are on their way to the bot: it would never hear of them.
     fn hears_speech(&self) -> bool {
-        let greets = matches!(&self.bot, Bot::Thinking { ask, .. } if ask.input == Input::Start);
-        self.listen.speech && !greets && !self.is_leaving()
+        let is_deaf = match &self.bot {
+            Bot::Thinking { ask, begun, .. } => match ask.input {
+                Input::Start => true,
+                Input::Digits(_) => !begun,
+                _ => false,
+            },
+            _ => false,
+        };
+        self.listen.speech && !is_deaf && !self.is_leaving()
     }
 
     /// Whether the bot is saying its last words.
@@ -593,8 +606,13 @@ impl Session {
         if !is_key(digit) || self.listen.max_digits == 0 || self.is_leaving() {
             return self.pass(number);
         }
-        if let Some(dropped) = self.is_over(number) {
-            step.dropped = Some(dropped);
+        let judged = match &self.keys {
+            _ if number < self.keys_from => Some(Dropped::Late),
+            Some(keys) => keys.judge(number),
+            None => None,
+        };
+        if judged.is_some() {
+            step.dropped = judged;
             return;
         }
         self.window.note(number);
@@ -710,7 +728,8 @@ impl Session {
         // They may have waited for the bot, and interrupt it now.
         self.interrupt(now, step);
         self.from = self.window.newest() + 1;
-        let (digits, next) = keys.take(&self.listen);
+        let (digits, taken_to, next) = keys.take(&self.listen);
+        self.keys_from = self.keys_from.max(taken_to + 1);
         self.keys = next;
         self.ask(Input::Digits(digits), now, step);
     }
@@ -734,7 +753,20 @@ impl Session {
 
     /// Ends because Exotel or the caller did. What was said or pressed last is still told: the bot may have waited for it.
     fn end_by_exotel(&mut self, rules: &Rules, why: Ending, now: Timestamp, step: &mut Step) {
-        if self.keys.is_some() {
+        let is_asked = matches!(
+            &self.bot,
+            Bot::Thinking {
+                ask: Ask {
+                    input: Input::Speech(_) | Input::Digits(_),
+                    ..
+                },
+                begun: false,
+                ..
+            }
+        );
+        if is_asked {
+            // The bot still gets that; keys behind it were for a question that it has not put.
+        } else if self.keys.is_some() {
             self.ask_digits(now, step);
         } else if let Some(utterance) = self.utterance.as_ref().filter(|utterance| utterance.confirmed) {
             let heard = utterance.heard(rules, self.window);
@@ -869,9 +901,11 @@ impl Session {
     }
 
     /// Whether a `clear` must follow a chunk that was just posted, by a session read after that: the caller interrupted
-    /// between the check and the post, and the chunk may have come after the `clear`.
-    pub fn clears_again(&self, epoch: u32) -> bool {
-        let next_is_heard = matches!(self.bot, Bot::Answering { chunks: 1.., .. });
+    /// between the check and the post, and the chunk may have come after the `clear`. Not any more when the next answer is
+    /// being heard: it would go with the chunk.
+    pub fn clears_again(&self, epoch: u32, now: Timestamp) -> bool {
+        let next_is_heard =
+            matches!(self.bot, Bot::Answering { chunks: 1.., .. }) || self.playback.is_playing(now);
         epoch != self.epoch && self.ended.is_none() && !next_is_heard
     }
 }
@@ -936,6 +970,10 @@ impl From<StopReason> for Ending {
     }
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 fn ms(ms: u32) -> SignedDuration {
     SignedDuration::from_millis(ms.into())
 }
@@ -996,6 +1034,7 @@ mod tests {
             epoch: u32::MAX,
             window: Window::largest(number),
             from: number,
+            keys_from: number,
             floor: Floor::new(now),
             utterance: Some(Utterance::largest(number, now)),
             keys: None,

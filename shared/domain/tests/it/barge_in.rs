@@ -68,6 +68,44 @@ fn a_bot_that_still_thinks_is_interrupted_without_a_clear() {
 }
 
 #[test]
+fn a_chunk_that_slipped_in_is_cleared_unless_the_next_answer_would_go_with_it() {
+    let mut call = Call::started(RATE);
+    let (old, _) = call.session.begin_answer(0, at(100)).unwrap();
+    let listen = || Then::Listen(Listen::default());
+    assert!(call.session.answer(old, listen(), at(200)));
+    let posted = call.session.post_chunk(old, 0, 1_500, at(200));
+    assert!(matches!(posted, Post::Now { .. }));
+    let step = call.deliver(5, Event::Dtmf('1'), at(500));
+    assert!(step.clear);
+    assert!(call.session.clears_again(old, at(510)));
+    // The next answer is one chunk, and is all posted.
+    let _ = call.deliver(6, Event::Dtmf('#'), at(600));
+    call.silence(9..10, RATE);
+    call.answer(1, &[700], listen(), at(1_000));
+    assert!(!call.session.clears_again(old, at(1_010)));
+    assert!(call.session.clears_again(old, at(4_000)), "it was heard out");
+}
+
+#[test]
+fn last_words_behind_an_interruption_are_heard_out() {
+    let one_key = Listen {
+        max_digits: 1,
+        ..Listen::default()
+    };
+    let mut call = Call::listening(RATE, one_key);
+    let _ = call.deliver(2, Event::Dtmf('1'), at(200));
+    call.answer(1, &[1_500], Then::Listen(one_key), at(300));
+    assert!(call.deliver(5, Event::Dtmf('2'), at(500)).clear);
+    call.silence(6..9, RATE);
+    // Exotel plays the old chunk until 1 800, and this until 2 300.
+    call.answer(2, &[500], Then::HangUp, at(900));
+    call.silence(9..23, RATE);
+    assert!(call.ended.is_empty(), "its mark has not come");
+    let _ = call.deliver(23, Event::Mark("m2"), at(2_310));
+    assert_eq!(call.ended.len(), 1);
+}
+
+#[test]
 fn words_that_nobody_has_heard_yet_are_heard_with_those_that_follow() {
     let mut call = Call::listening(RATE, Listen::default());
     call.speech(4..10, RATE);
@@ -185,7 +223,7 @@ fn bot(
     if under_way.pending {
         under_way.pending = false;
         posted.push(Posted::Chunk { epoch });
-        let clears_again = call.read().session_mut().clears_again(epoch);
+        let clears_again = call.read().session_mut().clears_again(epoch, now);
         posted.extend(clears_again.then_some(Posted::Clear {
             epoch: call.session.epoch(),
         }));

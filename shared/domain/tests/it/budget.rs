@@ -88,7 +88,7 @@ impl Bot {
             let _ = session.finish_answer(self.epoch, now);
         }
         assert!(call.write(read));
-        let clears_again = call.read().session_mut().clears_again(self.epoch);
+        let clears_again = call.read().session_mut().clears_again(self.epoch, now);
         assert!(!clears_again);
         is_last
     }

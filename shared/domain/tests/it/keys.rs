@@ -218,3 +218,50 @@ fn what_was_pressed_before_the_caller_hung_up_is_told() {
     assert_eq!(step.ask.unwrap().input, digits("4"));
     assert!(step.ended.is_some() && !step.hang_up);
 }
+
+#[test]
+fn a_sound_behind_keys_does_not_take_them_from_the_bot() {
+    let mut call = Call::listening(RATE, Listen::default());
+    press(&mut call, 4, '1', 400);
+    press(&mut call, 5, '#', 500);
+    call.silence(6..9, RATE);
+    assert_eq!(call.inputs(), [digits("1")]);
+    // Nobody has taken the question yet.
+    call.speech(9..14, RATE);
+    let (epoch, input) = call.session.begin_answer(1, frame_at(14)).unwrap();
+    assert_eq!((input, epoch), (digits("1"), call.session.epoch()));
+    // The bot has heard them: now the caller may go on.
+    call.speech(14..18, RATE);
+    assert!(call.session.epoch() > epoch);
+}
+
+#[test]
+fn a_key_that_many_frames_have_overtaken_counts() {
+    let mut call = Call::listening(RATE, Listen::default());
+    // Its own tone is noise before it, and over before it comes.
+    call.speech(10..11, RATE);
+    call.silence(12..18, RATE);
+    press(&mut call, 11, '7', 1_800);
+    press(&mut call, 11, '7', 1_810);
+    call.silence(18..50, RATE);
+    assert_eq!(call.inputs(), [digits("7")]);
+    assert_eq!(call.dropped[&Dropped::Duplicate], 1);
+    // It was of an input that is over.
+    press(&mut call, 11, '7', 5_100);
+    press(&mut call, 9, '8', 5_200);
+    assert_eq!(call.dropped[&Dropped::Late], 2);
+    assert_eq!(call.inputs().len(), 1);
+}
+
+#[test]
+fn what_the_bot_was_asked_last_is_not_lost_with_a_key_behind_it() {
+    let mut call = Call::listening(RATE, Listen::default());
+    call.speech(4..10, RATE);
+    call.silence(10..20, RATE);
+    assert!(matches!(call.inputs()[..], [Input::Speech(_)]));
+    press(&mut call, 20, '1', 2_000);
+    let step = call.stop(21, domain::voicebot::StopReason::CallEnded, at(2_100));
+    assert_eq!(step.ask, None, "its question is on its way");
+    let (_, input) = call.session.begin_answer(1, at(2_200)).unwrap();
+    assert!(matches!(input, Input::Speech(_)));
+}

@@ -226,7 +226,7 @@ impl Mouth {
                     return Ok(Answered::Interrupted);
                 };
                 held = now_held;
-                if held.session.clears_again(epoch) {
+                if held.session.clears_again(epoch, self.world.now()) {
                     self.post(connection, outgoing::clear(stream_sid)).await;
                     return Ok(Answered::Interrupted);
                 }
