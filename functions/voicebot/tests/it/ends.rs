@@ -17,7 +17,7 @@ use domain::{
     phone::Country,
     voicebot::{
         Ending, Rate, Rules, Then,
-        record::{Ended, VoiceSession},
+        record::{Ended, SessionState, VoiceSession},
     },
 };
 use dynamo::{Dynamo, TABLE_NAME};
@@ -251,4 +251,37 @@ async fn a_handshake_that_was_given_up_does_not_end_the_session_that_another_soc
     assert_eq!(line.ended().await, None);
     assert_eq!(line.see_off(&second).await, None);
     assert_eq!(line.ended().await.map(|ended| ended.why), Some(Ending::Closed));
+}
+
+#[tokio::test]
+async fn a_socket_that_was_given_up_first_is_no_end_of_the_call_on_the_next_one() {
+    let line = Line::open().await;
+    let second: ConnectionId = "second=".parse().unwrap();
+    assert_eq!(line.see_off(&socket()).await, None);
+    let state = async || {
+        let session = line.table.voice_session(&line.id).await.unwrap().unwrap();
+        session.state(at(100))
+    };
+    assert_eq!(state().await, SessionState::Ended);
+    line.admit(&second).await;
+    let start = json!({"event": "start", "sequence_number": "1", "stream_sid": STREAM,
+        "start": {"stream_sid": STREAM, "media_format": {"sample_rate": "8000"}}});
+    let hearing = line.ear.hear(&second, Some(&start.to_string()), at(50)).await;
+    assert!(hearing.unwrap().ask.is_some());
+    assert_eq!(state().await, SessionState::Streaming);
+    assert_eq!(line.see_off(&second).await, None);
+    let ended = line.ended().await.unwrap();
+    assert_eq!((ended.why, ended.counts.turns), (Ending::Closed, 1));
+    assert_eq!(state().await, SessionState::Ended);
+}
+
+#[tokio::test]
+async fn a_call_begins_also_when_its_record_cannot_be_told() {
+    let line = Line::open().await;
+    line.refusing.refuse(Some("started_at"));
+    line.speaking().await;
+    line.press(2, "4").await;
+    line.refusing.refuse(None);
+    assert_eq!(line.stop().await.ask.map(|question| question.turn), Some(1));
+    assert_eq!(line.ended().await.unwrap().counts.turns, 2);
 }

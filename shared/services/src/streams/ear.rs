@@ -1,6 +1,6 @@
 //! What is heard.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use domain::voicebot::{Event, Message, Rate, Rules, Step, StopReason, StreamCall};
 use exotel::stream::{Incoming, Start, outgoing};
@@ -8,6 +8,9 @@ use table::streams::HeldSession;
 
 use super::*;
 use crate::{ServiceError, voicebot::sessions::StreamStart};
+
+/// How long the end of a call may take to be told.
+const TELLING: Duration = Duration::from_secs(2);
 
 /// Takes Exotel's messages in. Each call reads the session, steps it, writes it if it changed, and does what the step
 /// says, but for asking the bot: that is the caller's.
@@ -185,7 +188,7 @@ impl Ear {
         if !self.table.begin_stream(session, connection).await? {
             return Ok(Err(Ignored::Stranger));
         }
-        self.table.name_stream_call(connection, &call(start)).await?;
+        let call = call(start);
         let started = StreamStart {
             stream_sid: start.stream_sid.as_deref().unwrap_or_default(),
             rate,
@@ -193,7 +196,17 @@ impl Ear {
             from: start.from.as_deref(),
             to: start.to.as_deref(),
         };
-        let _ = self.sessions.started(session, &started, now).await?;
+        // It comes once: a call whose bot or record knows less of it goes on.
+        let (named, noted) = tokio::join!(
+            self.table.name_stream_call(connection, &call),
+            self.sessions.started(session, &started, now),
+        );
+        if let Err(error) = named {
+            tracing::warn!(connection.id = %connection, "the bot is not told whose call it is: {error}");
+        }
+        if let Err(error) = noted {
+            tracing::warn!(voice_session.id = %session, "a call's record does not say that it began: {error}");
+        }
         Ok(Ok(rate))
     }
 
@@ -265,12 +278,14 @@ impl Ear {
         {
             tracing::warn!(connection.id = %connection, "the caller hears the old answer to its end: {error}");
         }
-        // Before the socket is closed: then the flow goes on, and a Passthru may ask what came of the bot.
-        if step.ended.is_some()
-            && let Err(error) = tell_end(&self.table, &self.sessions, connection, &held.session).await
-        {
-            // The end of the socket tells it again.
-            tracing::warn!(connection.id = %connection, "a call's record does not say yet how it ended: {error}");
+        // Before the socket is closed: then the flow goes on, and a Passthru may ask what came of the bot. Not for long, since
+        // the bot is asked about last words after it; and the end of the socket tells it again.
+        if step.ended.is_some() {
+            let telling = tell_end(&self.table, &self.sessions, connection, &held.session);
+            let told = tokio::time::timeout(TELLING, telling).await;
+            if let Some(problem) = problem(told) {
+                tracing::warn!(connection.id = %connection, "a call's record does not say yet how it ended: {problem}");
+            }
         }
         if step.hang_up {
             self.close(connection).await;
@@ -286,6 +301,14 @@ impl Ear {
         if let Err(error) = self.sockets.close(connection).await {
             tracing::warn!(connection.id = %connection, "the socket stays open for now: {error}");
         }
+    }
+}
+
+fn problem(told: Result<Result<(), TableError>, tokio::time::error::Elapsed>) -> Option<String> {
+    match told {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("the table takes too long".to_owned()),
     }
 }
 

@@ -1,14 +1,20 @@
 //! The sockets of API Gateway, from behind: what is posted to them, and closing them.
 
+use std::time::Duration;
+
 use aws_sdk_apigatewaymanagement::{
     Client,
-    config::Builder,
+    config::{Builder, timeout::TimeoutConfig},
     error::SdkError,
     operation::{delete_connection::DeleteConnectionError, post_to_connection::PostToConnectionError},
     primitives::Blob,
 };
 use aws_types::SdkConfig;
 use domain::ids::ConnectionId;
+
+/// A request and its repetitions. No longer than one that is not answered: what was posted may have been passed on, and a
+/// chunk would be heard twice, or a `clear` take the next answer with it. A connection that breaks at once is used again.
+const OPERATION: Duration = Duration::from_secs(3);
 
 /// Every socket of one WebSocket API.
 #[derive(Debug, Clone)]
@@ -32,8 +38,13 @@ impl Sockets {
     ///
     /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-how-to-call-websocket-api-connections.html>
     pub fn connect(aws: &SdkConfig, stage_url: &str) -> Self {
+        let timeouts = aws
+            .timeout_config()
+            .map(TimeoutConfig::to_builder)
+            .unwrap_or_default();
         let config = Builder::from(aws)
             .endpoint_url(stage_url.trim_end_matches('/'))
+            .timeout_config(timeouts.operation_timeout(OPERATION).build())
             .build();
         Self {
             client: Client::from_conf(config),

@@ -23,7 +23,7 @@ use super::sessions::Sessions;
 const ATTEMPT: Duration = Duration::from_millis(300);
 const OPERATION: Duration = Duration::from_millis(600);
 /// The read that tells a number's bot may take so much of it: the write comes after.
-const NUMBER_PATIENCE: Duration = Duration::from_millis(150);
+const NUMBER_PATIENCE: Duration = Duration::from_millis(300);
 
 /// A question of Exotel's: which URL is this call's stream?
 #[derive(Debug, Clone, Copy)]
@@ -203,11 +203,18 @@ impl Offers {
             Ok(Ok(did)) => did?,
             Ok(Err(error)) => {
                 let error = mask_numbers(&error.to_string());
-                tracing::error!("the bot of the number {number:?} was not read: {error}");
+                // A metric filter turns this line into an alarm: the caller may hear another number's bot.
+                tracing::error!(
+                    alarm = "voicebot.unavailable",
+                    "the bot of the number {number:?} was not read: {error}"
+                );
                 return None;
             }
             Err(_) => {
-                tracing::error!("the bot of the number {number:?} was not read in time");
+                tracing::error!(
+                    alarm = "voicebot.unavailable",
+                    "the bot of the number {number:?} was not read in time"
+                );
                 return None;
             }
         };

@@ -424,7 +424,7 @@ impl SessionView {
                 number.to_string()
             })
         };
-        let counts = session.ended.as_ref().map(|ended| ended.counts);
+        let counts = session.end().map(|ended| ended.counts);
         Self {
             id: session.id.clone(),
             state: session.state(now),
@@ -513,7 +513,7 @@ impl SessionLog {
             ended_by: session.ended_by(),
             outcome: session.outcome().map(str::to_owned),
             duration_sec: session.duration_secs(),
-            turns: session.ended.as_ref().map(|ended| ended.counts.turns),
+            turns: session.end().map(|ended| ended.counts.turns),
             transcript: lines,
         }
     }
