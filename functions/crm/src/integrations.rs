@@ -97,6 +97,9 @@ struct TestCallPlaced<'a> {
     status: &'static str,
     call_sid: Option<&'a str>,
     provider_status: Option<&'a str>,
+    /// What Exotel said beside a status of 5xx: it may have rung all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_message: Option<&'a str>,
     did_id: &'a str,
     to_number: &'a str,
 }
@@ -120,7 +123,7 @@ impl IntegrationsDoor {
         let limits = OutboundConfig::from_env(settings)?;
         let voicebot = VoicebotConfig::from_env(settings)?;
         // What the fleet's servers answer to is known to them alone.
-        let bots = voicebot.core_fleet.is_none().then_some(voicebot.bots);
+        let bots = voicebot.core_fleet.is_none().then(|| voicebot.bots.clone());
         let url = |url: Option<lambda_kit::config::SocketUrl>| url.map(|url| url.to_string());
         Ok(Self {
             dids: Dids::new(crm.table.clone(), crm.locale.country, bots),
@@ -130,6 +133,7 @@ impl IntegrationsDoor {
             sockets: Sockets {
                 fleet: url(voicebot.core_fleet),
                 ours: url(voicebot.ws_url),
+                bots: voicebot.bots,
             },
             http: https::client()?,
             crm,
@@ -283,7 +287,7 @@ impl IntegrationsDoor {
         let ring = async |_: &str, resumed: bool| {
             // Whoever began it may have rung: nobody is rung twice.
             let rung = if resumed {
-                Rung::Unconfirmed
+                Rung::Unconfirmed { reason: None }
             } else {
                 let call = FlowCall {
                     caller,
@@ -312,9 +316,9 @@ impl IntegrationsDoor {
 
 /// What became of a test call, as the caller hears it: 201, 202, or 502 with what Exotel said.
 fn placed(request: &Request, did: &Did, to: &PhoneNumber, rung: &Rung) -> Result<Response, Problem> {
-    let (code, status, call_sid, provider_status) = match rung {
-        Rung::Accepted { sid, status } => (201, "dispatched", Some(sid.as_str()), status.as_deref()),
-        Rung::Unconfirmed => (202, "unconfirmed", None, None),
+    let (code, status, call_sid, provider_status, provider_message) = match rung {
+        Rung::Accepted { sid, status } => (201, "dispatched", Some(sid.as_str()), status.as_deref(), None),
+        Rung::Unconfirmed { reason } => (202, "unconfirmed", None, None, reason.as_deref()),
         Rung::Refused { reason } => {
             let refused = Problem::new(502, "exotel_refused", format!("Exotel refused it: {reason}"));
             return Ok(refused.into_response(request.id()));
@@ -324,6 +328,7 @@ fn placed(request: &Request, did: &Did, to: &PhoneNumber, rung: &Rung) -> Result
         status,
         call_sid,
         provider_status,
+        provider_message,
         did_id: did.id.as_str(),
         to_number: to.as_str(),
     };

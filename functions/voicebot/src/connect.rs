@@ -2,6 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use domain::voicebot::{
+    Rate,
+    bots::{LONGEST_PARAMETERS, LONGEST_URL, MOST_PARAMETERS},
+};
 use jiff::Timestamp;
 use lambda_kit::{
     Error,
@@ -20,12 +24,6 @@ const LONGEST_BODY: usize = 64 * 1024;
 const SECRET_PATIENCE: Duration = Duration::from_millis(200);
 /// And this much more where the one we have lets nobody in: there is nothing else to spend the second on.
 const REFETCH_PATIENCE: Duration = Duration::from_millis(400);
-
-/// What Exotel takes of a stream's URL: characters of all of it, and parameters and their characters besides
-/// `sample-rate`.
-const LONGEST_URL: usize = 599;
-const MOST_PARAMETERS: usize = 3;
-const LONGEST_PARAMETERS: usize = 256;
 
 /// What proves that Exotel asks, and what its tokens are signed with.
 #[derive(Debug)]
@@ -168,7 +166,11 @@ impl ConnectDoor {
                     .fleet
                     .as_ref()
                     .ok_or_else(|| no_address("CORE_FLEET"))?;
-                with_call_id(&fleet.join(&format!("exotel/{}", session.bot_id)), id)
+                let url = fleet.join(&format!("exotel/{}", session.bot_id));
+                match session.rate {
+                    Rate::Hz8000 => with_call_id(&url, id),
+                    rate => with_call_id(&format!("{url}?sample-rate={}", rate.hz()), id),
+                }
             }
         };
         if url.len() > LONGEST_URL {
@@ -199,7 +201,7 @@ fn with_call_id(url: &str, id: &str) -> String {
     } else {
         format!("{url}&{more}")
     };
-    if told || own.len() == MOST_PARAMETERS || characters > LONGEST_PARAMETERS || with.len() > LONGEST_URL {
+    if told || own.len() >= MOST_PARAMETERS || characters > LONGEST_PARAMETERS || with.len() > LONGEST_URL {
         url.to_owned()
     } else {
         with

@@ -5,7 +5,12 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{DomainError, ids::DidId, phone::PhoneNumber};
+use crate::{
+    DomainError,
+    ids::DidId,
+    phone::PhoneNumber,
+    voicebot::bots::{BotKind, Bots},
+};
 
 /// The longest label, in characters.
 const LONGEST_LABEL: usize = 100;
@@ -194,17 +199,35 @@ pub struct Sockets {
     pub fleet: Option<String>,
     /// Our WebSocket API: `wss://abc.execute-api.ap-south-1.amazonaws.com/voicebot`.
     pub ours: Option<String>,
+    /// The bots that have names here: one may be on a media server of its own.
+    pub bots: Bots,
 }
 
 impl Sockets {
-    /// The URL to paste into Exotel's Voicebot applet, so that a bot gets the calls: on the fleet when there is one, else on
-    /// our WebSocket API. Empty without a bot, or when there is neither.
+    /// The URL to paste into Exotel's Voicebot applet, so that a bot gets the calls: its own media server's, else on the
+    /// fleet when there is one, else on our WebSocket API. A user and password that stand in a media server's URL are left
+    /// out. Empty without a bot, or when its calls have nowhere to go.
     pub fn url_of(&self, bot: Option<&BotId>) -> String {
-        match (bot, &self.fleet, &self.ours) {
-            (Some(bot), Some(fleet), _) => format!("{}/exotel/{bot}", fleet.trim_end_matches('/')),
-            (Some(bot), None, Some(ours)) => format!("{}?bot_id={bot}", ours.trim_end_matches('/')),
-            _ => String::new(),
+        let Some(bot) = bot else { return String::new() };
+        match (self.bots.get(bot.as_str()), &self.fleet, &self.ours) {
+            (Some(BotKind::Fleet { url: Some(url) }), ..) => without_credentials(url),
+            (_, Some(fleet), _) => format!("{}/exotel/{bot}", fleet.trim_end_matches('/')),
+            (Some(BotKind::Fleet { url: None }), None, _) => String::new(),
+            (_, None, Some(ours)) => format!("{}?bot_id={bot}", ours.trim_end_matches('/')),
+            (_, None, None) => String::new(),
         }
+    }
+}
+
+fn without_credentials(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(mut parsed) if !parsed.username().is_empty() || parsed.password().is_some() => {
+            // A URL with a host takes both.
+            let _ = parsed.set_username("");
+            let _ = parsed.set_password(None);
+            parsed.into()
+        }
+        _ => url.to_owned(),
     }
 }
 
@@ -241,11 +264,27 @@ mod tests {
         let bot: BotId = "support-1".parse().unwrap();
         let fleet = Some("wss://media.example.com/".to_owned());
         let ours = Some("wss://ws.example.com/voicebot".to_owned());
+        let bots: Bots = serde_json::from_str(
+            r#"{"own": {"kind": "fleet", "url": "wss://user:hunter2@m.example.com/x"}, "lost": {"kind": "fleet"}}"#,
+        )
+        .unwrap();
         let both = Sockets {
             fleet,
             ours: ours.clone(),
+            bots: bots.clone(),
         };
-        let own = Sockets { fleet: None, ours };
+        let own = Sockets {
+            fleet: None,
+            ours,
+            bots,
+        };
+        for sockets in [&both, &own] {
+            let of_its_own = sockets.url_of("own".parse().ok().as_ref());
+            assert_eq!(of_its_own, "wss://m.example.com/x");
+        }
+        let lost = "lost".parse().ok();
+        assert_eq!(both.url_of(lost.as_ref()), "wss://media.example.com/exotel/lost");
+        assert_eq!(own.url_of(lost.as_ref()), "", "our API would refuse it");
         assert_eq!(
             both.url_of(Some(&bot)),
             "wss://media.example.com/exotel/support-1"

@@ -189,9 +189,17 @@ async fn a_numbers_bot_that_nobody_knows_is_the_fleets_or_the_defaults_or_nobody
 async fn a_fleet_gets_the_call_id_and_nothing_of_ours() {
     let world = World::new().await;
     let door = world.door(None);
-    for (n, (bot, url)) in [
-        ("own", "wss://u:fleet-hunter9@media.example.com/x?lead=7&call_id="),
-        ("any", "wss://fleet.example.com/exotel/any?call_id="),
+    for (n, (bot, rate, url)) in [
+        (
+            "own",
+            Rate::Hz8000,
+            "wss://u:fleet-hunter9@media.example.com/x?lead=7&call_id=",
+        ),
+        (
+            "any",
+            Rate::Hz16000,
+            "wss://fleet.example.com/exotel/any?sample-rate=16000&call_id=",
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -206,6 +214,7 @@ async fn a_fleet_gets_the_call_id_and_nothing_of_ours() {
         let kept = world.table.voice_session(&id).await.unwrap().unwrap();
         let fleets = VoiceSession {
             is_fleet: true,
+            rate,
             ..expected(id, bot)
         };
         assert_eq!((status, kept), (200, fleets));

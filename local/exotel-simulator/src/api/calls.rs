@@ -212,12 +212,6 @@ fn mode(params: &Params, to: bool) -> Result<Option<String>, Refusal> {
     let given = |name: &str| params.get(name).map(str::trim).filter(|value| !value.is_empty());
     let stream = given("StreamUrl");
     if let Some(url) = stream {
-        if !(url.starts_with("ws://") || url.starts_with("wss://")) {
-            return Err(Refusal::invalid("StreamUrl must begin with ws:// or wss://"));
-        }
-        if url.len() >= 600 {
-            return Err(Refusal::invalid("StreamUrl must be shorter than 600 characters"));
-        }
         StreamUrl::parse(url).map_err(Refusal::invalid)?;
     }
     if given("StreamName").is_some_and(|name| name.chars().count() > 32) {
@@ -236,9 +230,13 @@ fn mode(params: &Params, to: bool) -> Result<Option<String>, Refusal> {
 
 /// `http://my.exotel.com/{sid}/exoml/start_voice/{app_id}`: only Exotel's own flows.
 fn flow(url: &str) -> Result<String, Refusal> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     let app_id = url::Url::parse(url).ok().filter(|url| {
         matches!(url.scheme(), "http" | "https")
-            && matches!(url.host_str(), Some("my.exotel.com" | "my.exotel.in"))
+            && matches!(
+                url.host_str(),
+                Some("my.exotel.com" | "my.exotel.in" | "my.in.exotel.com")
+            )
     });
     let app_id = app_id.and_then(|url| {
         url.path()
@@ -246,7 +244,7 @@ fn flow(url: &str) -> Result<String, Refusal> {
             .map(|(_, id)| id.to_owned())
     });
     match app_id {
-        Some(id) if !id.is_empty() && id.chars().all(|c| c.is_ascii_digit()) => Ok(id),
+        Some(id) if !id.is_empty() && id.bytes().all(is_plain) => Ok(id),
         _ => Err(Refusal::invalid(
             "Url must be http://my.exotel.com/{sid}/exoml/start_voice/{app_id}",
         )),

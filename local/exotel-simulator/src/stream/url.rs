@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use percent_encoding::percent_decode_str;
 
+/// Characters of a whole URL, exclusive.
+const URL_LIMIT: usize = 600;
 /// Custom parameters a URL may carry.
 const MOST_PARAMETERS: usize = 3;
 /// Characters they may have together, as they stand in the URL.
@@ -39,6 +41,12 @@ impl StreamUrl {
         let mut dialled = url::Url::parse(given).map_err(|err| format!("the stream's URL is none: {err}"))?;
         if !matches!(dialled.scheme(), "ws" | "wss") {
             return Err("the stream's URL must begin with ws:// or wss://".to_owned());
+        }
+        let length = given.chars().count();
+        if length >= URL_LIMIT {
+            return Err(format!(
+                "the stream's URL has {length} characters; it must be shorter than {URL_LIMIT}"
+            ));
         }
         let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let authorization = match (dialled.username(), dialled.password()) {
@@ -135,6 +143,9 @@ mod tests {
         assert!(problem("bot").contains("is none"));
         assert!(problem("ws://b.example.in?a=1&b=2&c=3&d=4").contains("4 custom"));
         let long = |length: usize| format!("ws://b.example.in?sample-rate=8000&a={}", "x".repeat(length - 2));
+        let endless = |length: usize| format!("wss://b.example.in/{}", "x".repeat(length - 19));
+        assert!(problem(&endless(600)).contains("600 characters"));
+        assert!(StreamUrl::parse(&endless(599)).is_ok());
         assert!(problem(&long(257)).contains("257 characters"));
         assert!(StreamUrl::parse(&long(256)).is_ok());
     }

@@ -209,6 +209,10 @@ async fn the_three_modes_exclude_each_other() {
     }
     for right in [
         with(&[flow]),
+        with(&[(
+            "Url",
+            "https://my.in.exotel.com/acme1/exoml/start_voice/app_1234567890",
+        )]),
         with(&[stream, ("StreamType", "bidirectional"), ("StreamName", "bot")]),
         with(&[("To", "+919811109998"), stream, ("StreamBegin", "at Leg2Connect")]),
     ] {
@@ -218,7 +222,7 @@ async fn the_three_modes_exclude_each_other() {
             "{right:?}"
         );
     }
-    calls_done(&handle, 3).await;
+    calls_done(&handle, 4).await;
     let flow_call = handle.calls().into_iter().find(|call| call.to.is_none()).unwrap();
     assert_eq!(
         handle

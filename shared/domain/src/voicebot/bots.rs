@@ -19,10 +19,16 @@ use serde::{
 };
 use url::{Host, Url};
 
+use super::Rate;
+
 /// The longest name of a bot and of a menu, in bytes: a UUID is one.
 const LONGEST_NAME: usize = 36;
 /// The longest URL of a bot, in bytes: Exotel dials none of 600 or more.
-const LONGEST_URL: usize = 599;
+pub const LONGEST_URL: usize = 599;
+/// The most parameters of a stream's URL besides `sample-rate`.
+pub const MOST_PARAMETERS: usize = 3;
+/// The most characters that they have together, `&` among them.
+pub const LONGEST_PARAMETERS: usize = 256;
 /// The longest greeting of a bot of Lex, in bytes; Lex takes 1024.
 const LONGEST_GREETING: usize = 256;
 /// The most bots; the whole of a function's variables has 4 KB.
@@ -72,6 +78,19 @@ pub enum BotKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         url: Option<String>,
     },
+}
+
+impl BotKind {
+    /// The rate at which a media server of its own is dialled, by its URL; `None` for every other bot.
+    pub fn dialled_rate(&self) -> Option<Rate> {
+        let BotKind::Fleet { url: Some(url) } = self else {
+            return None;
+        };
+        let url = Url::parse(url).ok()?;
+        let asked = url.query_pairs().find(|(name, _)| name == "sample-rate");
+        let hz = asked.and_then(|(_, hz)| hz.parse().ok());
+        Some(hz.and_then(Rate::from_hz).unwrap_or(Rate::Hz8000))
+    }
 }
 
 impl Bots {
@@ -205,12 +224,41 @@ fn http_url(text: &str) -> Result<(), String> {
 
 fn fleet_url(text: &str) -> Result<(), String> {
     let url = url(text, "wss://media.example.com/exotel/own")?;
+    within_exotels_limits(&url)?;
     match (url.scheme(), url.host()) {
         ("ws", Some(host)) if is_loopback(&host) => Ok(()),
         ("wss", Some(_)) => Ok(()),
         ("ws", _) => Err("must be wss; ws is for loopback alone".to_owned()),
         _ => Err("must be wss".to_owned()),
     }
+}
+
+/// What Exotel dials besides a URL's length.
+fn within_exotels_limits(url: &Url) -> Result<(), String> {
+    let pieces = url
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter(|piece| !piece.is_empty());
+    let (rates, own): (Vec<_>, Vec<_>) = pieces.partition(|piece| piece.starts_with("sample-rate="));
+    if let Some(rate) = rates
+        .iter()
+        .find(|rate| !["sample-rate=8000", "sample-rate=16000", "sample-rate=24000"].contains(rate))
+    {
+        return Err(format!("has {rate}; Exotel knows 8000, 16000 and 24000"));
+    }
+    if own.len() > MOST_PARAMETERS {
+        return Err(format!(
+            "has {} parameters; Exotel takes {MOST_PARAMETERS} besides sample-rate",
+            own.len()
+        ));
+    }
+    if own.join("&").chars().count() > LONGEST_PARAMETERS {
+        return Err(format!(
+            "has parameters of more than {LONGEST_PARAMETERS} characters, which Exotel does not take"
+        ));
+    }
+    Ok(())
 }
 
 fn is_loopback(host: &Host<&str>) -> bool {
@@ -432,6 +480,12 @@ mod tests {
             ("https://media.example.com/x", "must be wss"),
             ("ws://media.example.com/x", "must be wss; ws is for loopback"),
             ("media", "must be a URL"),
+            ("wss://m.example.com/x?a=1&b=2&c=3&d=4", "has 4 parameters"),
+            ("wss://m.example.com/x?sample-rate=44100", "has sample-rate=44100"),
+            (
+                &format!("wss://m.example.com/x?a={}", "x".repeat(255)),
+                "256 characters",
+            ),
         ] {
             let error = read(&format!(r#"{{"b": {{"kind": "fleet", "url": "{url}"}}}}"#)).unwrap_err();
             assert!(
@@ -440,6 +494,19 @@ mod tests {
             );
         }
         assert!(read(r#"{"b": {"kind": "fleet", "url": "ws://127.0.0.1:9001/exotel"}}"#).is_ok());
+    }
+
+    #[test]
+    fn a_media_servers_own_url_says_its_rate() {
+        let bots = read(
+            r#"{"plain": {"kind": "fleet", "url": "wss://m.example.com/x"}, "fleets": {"kind": "fleet"},
+                "wide": {"kind": "fleet", "url": "wss://m.example.com/x?a=1&b=2&c=3&sample-rate=24000"}}"#,
+        )
+        .unwrap();
+        let rate = |name: &str| bots.get(name).unwrap().dialled_rate();
+        assert_eq!(rate("plain"), Some(Rate::Hz8000));
+        assert_eq!(rate("wide"), Some(Rate::Hz24000));
+        assert_eq!((rate("fleets"), rate("echo")), (None, None));
     }
 
     #[test]

@@ -43,7 +43,10 @@ pub enum Rung {
         reason: String,
     },
     /// It may have reached Exotel: it must not be sent again.
-    Unconfirmed,
+    Unconfirmed {
+        /// What it said, numbers masked, if it said anything.
+        reason: Option<String>,
+    },
 }
 
 impl Outbound {
@@ -94,7 +97,8 @@ impl Outbound {
         };
         if error.may_have_reached_exotel() {
             tracing::warn!(mark = call.custom_field, "unconfirmed: {error}");
-            return Ok(Rung::Unconfirmed);
+            let reason = error.exotel_message().map(str::to_owned);
+            return Ok(Rung::Unconfirmed { reason });
         }
         let reason = super::dispatch::said(&error);
         if !error.is_retryable() {

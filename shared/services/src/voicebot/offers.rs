@@ -236,7 +236,7 @@ impl Offers {
             direction: parties.direction,
             caller: parties.caller,
             number: parties.number,
-            ..VoiceSession::new(id, bot, self.rules.rate)
+            ..VoiceSession::new(id, bot, kind.dialled_rate().unwrap_or(self.rules.rate))
         }
     }
 }
