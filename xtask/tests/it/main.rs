@@ -17,7 +17,10 @@ mod routes;
 mod settings;
 mod tls;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 use serde_json::Value;
@@ -29,6 +32,23 @@ fn root() -> PathBuf {
 
 fn template() -> Template {
     Template::read(&root().join("template.yaml")).unwrap()
+}
+
+/// The template as SAM translates it in the cloud, with these parameters (`Name=value`) and else the defaults.
+fn translated(parameters: &[&str]) -> Value {
+    let answer = Command::new(lint::venv().python())
+        .args(["xtask/tests/it/translate.py", "template.yaml"])
+        .args(parameters)
+        .current_dir(root())
+        .env("AWS_DEFAULT_REGION", "ap-south-1")
+        .output()
+        .unwrap();
+    assert!(
+        answer.status.success(),
+        "{}",
+        String::from_utf8_lossy(&answer.stderr)
+    );
+    serde_json::from_slice(&answer.stdout).unwrap()
 }
 
 /// The workspace's own packages.

@@ -7,7 +7,7 @@ use std::{
 
 use cargo_metadata::TargetKind;
 
-use crate::{camel, folder, packages, root, target, template};
+use crate::{camel, folder, packages, root, target, template, translated};
 
 /// The bins of the packages under functions/.
 pub(crate) fn bins() -> BTreeSet<String> {
@@ -80,4 +80,56 @@ fn every_function_has_an_example_event_and_every_event_a_function() {
     }
     let missing: Vec<_> = bins.difference(&seen).collect();
     assert!(missing.is_empty(), "no event in events/ for {missing:?}");
+}
+
+/// Where a resource of a type has its name, which is its own in the account and the region; None where it has none, or
+/// one that counts within another resource alone.
+fn place_of_name(kind: &str) -> Option<&'static str> {
+    match kind {
+        "AWS::ApiGatewayV2::Api" | "AWS::Events::EventBus" | "AWS::Events::Rule" => Some("/Name"),
+        "AWS::Scheduler::Schedule" | "AWS::SecretsManager::Secret" => Some("/Name"),
+        "AWS::CloudWatch::Alarm" => Some("/AlarmName"),
+        "AWS::CloudWatch::Dashboard" => Some("/DashboardName"),
+        "AWS::DynamoDB::Table" => Some("/TableName"),
+        "AWS::IAM::Role" => Some("/RoleName"),
+        "AWS::Lambda::Function" => Some("/FunctionName"),
+        "AWS::Logs::LogGroup" => Some("/LogGroupName"),
+        "AWS::S3::Bucket" => Some("/BucketName"),
+        "AWS::SNS::Topic" => Some("/TopicName"),
+        "AWS::SQS::Queue" => Some("/QueueName"),
+        "AWS::XRay::SamplingRule" => Some("/SamplingRule/RuleName"),
+        "AWS::ApiGatewayV2::Integration" | "AWS::ApiGatewayV2::Route" | "AWS::ApiGatewayV2::Stage" => None,
+        "AWS::Lambda::EventInvokeConfig" | "AWS::Lambda::EventSourceMapping" => None,
+        "AWS::Lambda::Permission" | "AWS::Lambda::Url" | "AWS::Logs::MetricFilter" => None,
+        "AWS::S3::BucketPolicy" | "AWS::SNS::TopicPolicy" | "AWS::SQS::QueuePolicy" => None,
+        "AWS::SNS::Subscription" => None,
+        other => panic!("{other} is new, say here where its name stands"),
+    }
+}
+
+/// Two stacks live in one account and region. SAM gives names, too, so this reads what it makes of the template.
+#[test]
+fn every_name_that_is_given_has_the_stacks_in_it() {
+    let translated = translated(&[]);
+    let mut given = BTreeSet::new();
+    for (id, resource) in translated["Resources"].as_object().unwrap() {
+        let kind = resource["Type"].as_str().unwrap();
+        let Some(name) = place_of_name(kind).and_then(|place| resource["Properties"].pointer(place)) else {
+            continue;
+        };
+        // The stack's id holds a UUID, for names that have no room for the stack's.
+        let text = name.to_string();
+        assert!(
+            text.contains("AWS::StackName") || text.contains("AWS::StackId"),
+            "{id} is {name} in every stack, so there can be no second one"
+        );
+        given.insert(kind.to_owned());
+    }
+    for kind in [
+        "AWS::Logs::LogGroup",
+        "AWS::SQS::Queue",
+        "AWS::XRay::SamplingRule",
+    ] {
+        assert!(given.contains(kind), "no name of {kind} is read");
+    }
 }

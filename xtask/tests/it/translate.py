@@ -1,4 +1,5 @@
-"""Prints a SAM template as SAM translates it in the cloud, otherwise untouched.
+"""Prints a SAM template as SAM translates it in the cloud, otherwise untouched: translate.py TEMPLATE [NAME=VALUE ...],
+parameters by name.
 
 The one thing that must change first is where the code lies: `sam package` puts an S3 address there, and the
 translator insists on it.
@@ -28,4 +29,5 @@ def plain(value):
 
 template = plain(cfn_yaml.load(sys.argv[1]))
 template["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"
-json.dump(transform(template, {}, NoManagedPolicies()), sys.stdout, indent=1)
+parameters = dict(argument.split("=", 1) for argument in sys.argv[2:])
+json.dump(transform(template, parameters, NoManagedPolicies()), sys.stdout, indent=1)
