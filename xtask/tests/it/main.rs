@@ -14,6 +14,7 @@ mod policies;
 mod queues;
 mod readings;
 mod routes;
+mod schedules;
 mod settings;
 mod tls;
 
