@@ -1,8 +1,15 @@
 //! Functions may do what they do, on what they do it to, and nothing else.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use crate::{list, template};
+use crate::{list, target, template, translated};
+
+/// A statement may be there under a condition, or not at all.
+fn unconditional(statement: &Value) -> &Value {
+    statement["Fn::If"].get(1).unwrap_or(statement)
+}
 
 /// Every statement of every function's policies.
 fn statements() -> Vec<(String, Value)> {
@@ -15,25 +22,112 @@ fn statements() -> Vec<(String, Value)> {
                 "{id}: write the statement out instead of naming the policy {policy}"
             );
             for statement in list(&policy["Statement"]) {
-                // A statement may be there under a condition, or not at all.
-                let conditional = statement["Fn::If"].get(1);
-                found.push((id.to_owned(), conditional.unwrap_or(statement).clone()));
+                found.push((id.to_owned(), unconditional(statement).clone()));
             }
         }
     }
     found
 }
 
+/// Fails for a statement that has a star, or forbids instead of allowing.
+fn hold_to_one_thing(id: &str, statement: &Value) {
+    // API Gateway names connections as it likes, so a function may post to all of one stage's.
+    let text = statement
+        .to_string()
+        .replace("/@connections/*\"", "/@connections/\"");
+    assert!(!text.contains('*'), "{id}: {text}");
+    assert_eq!(statement["Effect"], "Allow", "{id}: {text}");
+}
+
 #[test]
 fn no_policy_has_a_star() {
     for (id, statement) in statements() {
-        // API Gateway names connections as it likes, so a function may post to all of one stage's.
-        let text = statement
-            .to_string()
-            .replace("/@connections/*\"", "/@connections/\"");
-        assert!(!text.contains('*'), "{id}: {text}");
-        assert_eq!(statement["Effect"], "Allow", "{id}: {text}");
+        hold_to_one_thing(&id, &statement);
     }
+}
+
+/// What SAM gives every function: to write its log.
+const WRITE_LOGS: &str = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole";
+
+/// What SAM gives every function while `XRayTracing` is Active: to write traces.
+const WRITE_TRACES: &str = "arn:aws:iam::aws:policy/AWSXrayWriteOnlyAccess";
+
+/// SAM adds to roles, and makes some of its own; AWS's managed policies have stars in them.
+#[test]
+fn no_role_may_more_than_the_template_says_but_write_logs_and_traces() {
+    for (parameters, allowed) in [
+        (&[][..], &[WRITE_LOGS][..]),
+        (
+            &["XRayTracing=Active", "XRaySamplingPercent=1"],
+            &[WRITE_LOGS, WRITE_TRACES],
+        ),
+    ] {
+        let translated = translated(parameters);
+        let mut managed = BTreeSet::new();
+        let mut roles = 0;
+        for (id, resource) in translated["Resources"].as_object().unwrap() {
+            let properties = &resource["Properties"];
+            match resource["Type"].as_str().unwrap() {
+                "AWS::IAM::Role" => roles += 1,
+                other => {
+                    assert!(
+                        !other.starts_with("AWS::IAM::"),
+                        "{id}: rights beside a role's own"
+                    );
+                    continue;
+                }
+            }
+            for policy in list(&properties["ManagedPolicyArns"]) {
+                managed.insert(policy.as_str().unwrap().to_owned());
+            }
+            for policy in list(&properties["Policies"]) {
+                for statement in list(&policy["PolicyDocument"]["Statement"]) {
+                    hold_to_one_thing(id, unconditional(statement));
+                }
+            }
+        }
+        assert!(roles > 40, "{roles}");
+        assert_eq!(managed, allowed.iter().map(|&arn| arn.to_owned()).collect());
+    }
+}
+
+/// Lambda reads a queue or the stream with the rights of the function that it feeds.
+#[test]
+fn a_function_may_read_what_feeds_it_and_nothing_else() {
+    let template = template();
+    let mapped: BTreeSet<_> = template
+        .of_type("AWS::Lambda::EventSourceMapping")
+        .map(|(_, mapping)| {
+            let function = target(&mapping["FunctionName"]).unwrap();
+            (function.to_owned(), mapping["EventSourceArn"].to_string())
+        })
+        .collect();
+    let reading = |action: &Value| {
+        let action = action.as_str().unwrap();
+        action == "sqs:ReceiveMessage" || action == "dynamodb:GetRecords"
+    };
+    let allowed: BTreeSet<_> = statements()
+        .into_iter()
+        .filter(|(_, statement)| list(&statement["Action"]).into_iter().any(reading))
+        .map(|(id, statement)| {
+            let actions = match statement["Resource"]["Fn::GetAtt"][1].as_str() {
+                Some("StreamArn") => &[
+                    "dynamodb:DescribeStream",
+                    "dynamodb:GetRecords",
+                    "dynamodb:GetShardIterator",
+                    "dynamodb:ListStreams",
+                ][..],
+                _ => &[
+                    "sqs:DeleteMessage",
+                    "sqs:GetQueueAttributes",
+                    "sqs:ReceiveMessage",
+                ],
+            };
+            assert_eq!(list(&statement["Action"]), actions, "{id}");
+            (id, statement["Resource"].to_string())
+        })
+        .collect();
+    assert_eq!(mapped, allowed, "left: what feeds it; right: what it may read");
 }
 
 #[test]

@@ -11,22 +11,19 @@ fn timeout(properties: &Value) -> u64 {
     properties["Timeout"].as_u64().or(default).unwrap()
 }
 
-/// The event sources of a kind: function, its properties, the source's properties.
-fn sources(kind: &str) -> Vec<(String, Value, Value)> {
+/// What feeds a function from this attribute of a queue (`Arn`) or the table (`StreamArn`): the function, its properties,
+/// the mapping's properties.
+fn sources(attribute: &str) -> Vec<(String, Value, Value)> {
     let template = template();
-    let mut found = Vec::new();
-    for (id, properties) in template.of_type("AWS::Serverless::Function") {
-        for event in properties["Events"]
-            .as_object()
-            .into_iter()
-            .flat_map(|events| events.values())
-        {
-            if event["Type"] == kind {
-                found.push((id.to_owned(), properties.clone(), event["Properties"].clone()));
-            }
-        }
-    }
-    found
+    template
+        .of_type("AWS::Lambda::EventSourceMapping")
+        .filter(|(_, mapping)| mapping["EventSourceArn"]["Fn::GetAtt"][1] == attribute)
+        .map(|(_, mapping)| {
+            let id = target(&mapping["FunctionName"]).unwrap();
+            let function = template.json()["Resources"][id]["Properties"].clone();
+            (id.to_owned(), function, mapping.clone())
+        })
+        .collect()
 }
 
 #[test]
@@ -58,9 +55,9 @@ fn every_queue_has_a_dead_letter_queue_and_every_dead_letter_queue_an_alarm() {
 #[test]
 fn every_reader_of_a_queue_reports_single_failures_and_has_a_sixth_of_the_visibility_timeout() {
     let template = template();
-    let readers = sources("SQS");
+    let readers = sources("Arn");
     for (id, properties, source) in &readers {
-        let queue = target(&source["Queue"]).unwrap();
+        let queue = target(&source["EventSourceArn"]).unwrap();
         let visibility = template.json()["Resources"][queue]["Properties"]["VisibilityTimeout"]
             .as_u64()
             .unwrap();
@@ -80,7 +77,7 @@ fn every_reader_of_a_queue_reports_single_failures_and_has_a_sixth_of_the_visibi
     }
     let read: Vec<_> = readers
         .iter()
-        .filter_map(|(_, _, source)| target(&source["Queue"]))
+        .filter_map(|(_, _, source)| target(&source["EventSourceArn"]))
         .collect();
     for (id, _) in template.of_type("AWS::SQS::Queue") {
         assert!(id.ends_with("Dlq") || read.contains(&id), "nobody reads {id}");
@@ -89,7 +86,7 @@ fn every_reader_of_a_queue_reports_single_failures_and_has_a_sixth_of_the_visibi
 
 #[test]
 fn the_stream_reports_single_failures_and_keeps_what_it_gives_up() {
-    let sources = sources("DynamoDB");
+    let sources = sources("StreamArn");
     assert!(!sources.is_empty());
     for (id, _, source) in sources {
         assert_eq!(
