@@ -69,6 +69,45 @@ fn every_alarm_on_a_metric_of_ours_has_one_to_look_at() {
     assert!(seen >= 5, "{seen}");
 }
 
+/// Whether `name` is one that `pattern` means: `…` stands for anything.
+fn is_meant(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('…') {
+        Some((start, end)) => {
+            name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end)
+        }
+        None => pattern == name,
+    }
+}
+
+#[test]
+fn the_handbook_says_what_each_alarm_means_and_tells_somebody() {
+    let handbook = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    // The first column of the table's rows.
+    let rows = handbook
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let explained: Vec<&str> = rows
+        .flat_map(|names| names.split('`'))
+        .filter(|name| name.ends_with("Alarm"))
+        .collect();
+    let template = template();
+    for (id, alarm) in template.of_type("AWS::CloudWatch::Alarm") {
+        assert!(
+            explained.iter().any(|pattern| is_meant(pattern, id)),
+            "docs/operations.md does not say what {id} means"
+        );
+        assert_eq!(alarm["AlarmActions"][0]["Ref"], "AlarmTopic", "{id}");
+    }
+    for pattern in explained {
+        assert!(
+            template
+                .of_type("AWS::CloudWatch::Alarm")
+                .any(|(id, _)| is_meant(pattern, id)),
+            "docs/operations.md explains {pattern}, which is no alarm"
+        );
+    }
+}
+
 /// Functions that have the limits of calls, and count none: texts are not counted, what waits was counted when it was
 /// placed, and the others only ask.
 const COUNT_NO_CALLS: [&str; 5] = [
