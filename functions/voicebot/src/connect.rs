@@ -140,6 +140,11 @@ impl ConnectDoor {
             Ok(secrets)
         } else {
             tell_if_no_webhook_token(&secrets.webhook);
+            // A metric filter turns this line into an alarm.
+            tracing::warn!(
+                alarm = "webhook.refused",
+                "whoever asks for a bot has no token, or a wrong one"
+            );
             let detail = "This URL does not let you in; it must end in ?token= and EXOTEL_WEBHOOK_TOKEN.";
             Err(Problem::new(403, "invalid_webhook_url", detail))
         }

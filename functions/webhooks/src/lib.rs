@@ -119,6 +119,11 @@ impl Door {
         }
         if matches!(&verified, Err(Refusal::Stranger)) {
             capability::tell_if_no_webhook_token(&secrets.webhook);
+            // A metric filter turns this line into an alarm.
+            tracing::warn!(
+                alarm = "webhook.refused",
+                "a sender proves nothing: no token or capability, or a wrong one"
+            );
         }
         Ok((secrets, verified?))
     }

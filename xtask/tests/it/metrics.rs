@@ -203,6 +203,29 @@ fn every_log_in_which_an_alarms_word_may_stand_has_the_filter_that_counts_it() {
     }
 }
 
+/// The use case logs this word, which the check above does not read.
+#[test]
+fn whoever_takes_webhooks_in_has_the_alarm_for_those_that_are_not_kept() {
+    let template = template();
+    let filtered: BTreeSet<_> = template
+        .of_type("AWS::Logs::MetricFilter")
+        .filter(|(_, filter)| filter["FilterPattern"] == r#"{ $.alarm = "webhook.not_kept" }"#)
+        .map(|(_, filter)| filter["LogGroupName"]["Ref"].as_str().unwrap().to_owned())
+        .collect();
+    let packages = packages();
+    let webhooks = packages
+        .iter()
+        .find(|package| package.name == "webhooks")
+        .unwrap();
+    let bins: BTreeSet<_> = webhooks
+        .targets
+        .iter()
+        .filter(|target| target.kind.contains(&TargetKind::Bin))
+        .map(|target| format!("{}Logs", camel(&target.name)))
+        .collect();
+    assert_eq!(filtered, bins);
+}
+
 /// SAM leaves tracing and its permission out only for the word itself, so a parameter holds the word.
 #[test]
 fn traces_are_off_and_cost_no_permission_unless_they_are_asked_for() {

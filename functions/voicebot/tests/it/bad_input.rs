@@ -67,6 +67,7 @@ async fn a_token_that_is_not_set_refuses_everybody_and_the_log_says_what_to_do()
         (403, Some("invalid_webhook_url"))
     );
     assert!(logs::has("write EXOTEL_WEBHOOK_TOKEN into the stack's secret"));
+    assert!(logs::has("\"alarm\":\"webhook.refused\""));
     nothing_kept(&world).await;
 }
 

@@ -88,6 +88,10 @@ async fn when_both_are_down_exotel_is_asked_to_send_again() {
             post(&door, &Post::new(path, "application/x-www-form-urlencoded", body)).await;
         assert_eq!((status, problem["code"].as_str()), (503, Some("not_kept")));
     }
+    assert!(logs::alarms(
+        "webhook.not_kept",
+        "Exotel has to send the event again"
+    ));
 }
 
 #[tokio::test]
@@ -132,5 +136,5 @@ async fn an_event_that_is_kept_and_not_applied_is_applied_from_the_queue_or_by_h
         queued(),
         "kept in the table, so no 503"
     );
-    assert!(logs::has("must be replayed by hand"));
+    assert!(logs::alarms("webhook.not_kept", "must be replayed by hand"));
 }

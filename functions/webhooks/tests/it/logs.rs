@@ -76,3 +76,12 @@ pub(crate) fn assert_clean() {
 pub(crate) fn has(text: &str) -> bool {
     OURS.lock().unwrap().iter().any(|line| line.contains(text))
 }
+
+/// Whether some line of ours with this message is one that a metric filter counts by this word.
+pub(crate) fn alarms(word: &str, message: &str) -> bool {
+    let alarm = format!("\"alarm\":\"{word}\"");
+    let lines = OURS.lock().unwrap();
+    lines
+        .iter()
+        .any(|line| line.contains(&alarm) && line.contains(message))
+}

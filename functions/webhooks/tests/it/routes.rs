@@ -299,6 +299,7 @@ async fn a_token_that_is_not_set_refuses_everybody() {
         assert_eq!(post(&door, &request).await.0, 403, "{query}");
     }
     assert!(crate::logs::has("no token is set"), "the log says why");
+    assert!(crate::logs::alarms("webhook.refused", "a sender proves nothing"));
 }
 
 #[tokio::test]

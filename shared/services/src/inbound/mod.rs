@@ -288,7 +288,8 @@ impl Inbox {
             }
             Err(queue) if is_kept => {
                 self.mark_unhandled(&event).await;
-                tracing::error!(event.hash = %hash, error = &error as &dyn std::error::Error, queue = &queue as &dyn std::error::Error,
+                // A metric filter turns this line into an alarm.
+                tracing::error!(alarm = "webhook.not_kept", event.hash = %hash, error = &error as &dyn std::error::Error, queue = &queue as &dyn std::error::Error,
                     "table and queue failed; the event is kept and must be replayed by hand");
                 Receipt::Kept {
                     success: false,
@@ -296,7 +297,8 @@ impl Inbox {
                 }
             }
             Err(queue) => {
-                tracing::error!(event.hash = %hash, error = &error as &dyn std::error::Error, queue = &queue as &dyn std::error::Error,
+                // A metric filter turns this line into an alarm: an answer, 503 or not, is no error of the function's.
+                tracing::error!(alarm = "webhook.not_kept", event.hash = %hash, error = &error as &dyn std::error::Error, queue = &queue as &dyn std::error::Error,
                     "table and queue failed; Exotel has to send the event again");
                 Receipt::KeptNowhere
             }
