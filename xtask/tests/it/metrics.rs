@@ -24,29 +24,76 @@ fn ours() -> BTreeSet<String> {
         .collect()
 }
 
-#[test]
-fn the_dashboard_is_json_and_shows_metrics_of_ours_that_exist() {
+fn widgets() -> Vec<Value> {
     let template = template();
     let (_, dashboard) = template.of_type("AWS::CloudWatch::Dashboard").next().unwrap();
     let body: Value = serde_json::from_str(dashboard["DashboardBody"]["Fn::Sub"].as_str().unwrap()).unwrap();
-    let widgets = body["widgets"].as_array().unwrap();
-    let mut shown = BTreeSet::new();
-    for widget in widgets {
-        for metric in widget["properties"]["metrics"].as_array().unwrap() {
-            if metric[0] == "${AWS::StackName}" {
-                shown.insert(metric[1].as_str().unwrap().to_owned());
-            }
-        }
-    }
-    let unknown: Vec<_> = shown.difference(&ours()).cloned().collect();
-    assert!(shown.len() > 5 && unknown.is_empty(), "nobody writes {unknown:?}");
+    body["widgets"].as_array().unwrap().clone()
+}
+
+/// What the dashboard shows: namespace, metric, and the resource that it is of, if it is one's.
+fn shown() -> BTreeSet<(String, String, String)> {
+    let widgets = widgets();
+    let metrics = widgets
+        .iter()
+        .flat_map(|widget| widget["properties"]["metrics"].as_array().unwrap());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    metrics
+        .map(|metric| {
+            let resource = text(&metric[3]);
+            let resource = resource.trim_start_matches("${").split(['.', '}']).next();
+            (
+                text(&metric[0]),
+                text(&metric[1]),
+                resource.unwrap_or_default().to_owned(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn the_dashboard_is_json_and_shows_every_metric_of_ours() {
+    let shown: BTreeSet<String> = shown()
+        .into_iter()
+        .filter(|(namespace, _, _)| namespace == "${AWS::StackName}")
+        .map(|(_, name, _)| name)
+        .collect();
+    assert_eq!(shown, ours(), "left: the dashboard; right: what is written");
     // Two to a row, without a gap.
-    for (n, widget) in widgets.iter().enumerate() {
+    for (n, widget) in widgets().iter().enumerate() {
         assert_eq!(
             (&widget["x"], &widget["y"]),
             (&(n % 2 * 12).into(), &(n / 2 * 6).into())
         );
     }
+}
+
+#[test]
+fn the_dashboard_shows_every_queue_and_every_function_that_exotel_calls() {
+    let shown = shown();
+    let template = template();
+    let assert_shown = |namespace: &str, name: &str, id: &str| {
+        let metric = (namespace.to_owned(), name.to_owned(), id.to_owned());
+        assert!(shown.contains(&metric), "{name} of {id} is not on the dashboard");
+    };
+    for (id, _) in template.of_type("AWS::SQS::Queue") {
+        let name = if id.ends_with("Dlq") {
+            "ApproximateNumberOfMessagesVisible"
+        } else {
+            "ApproximateAgeOfOldestMessage"
+        };
+        assert_shown("AWS/SQS", name, id);
+    }
+    let mut called = 0;
+    for (id, function) in template.of_type("AWS::Serverless::Function") {
+        if function["ReservedConcurrentExecutions"]["Fn::If"][0] == "ReserveWebhooks" {
+            for name in ["Invocations", "Errors", "Throttles", "Duration"] {
+                assert_shown("AWS/Lambda", name, id);
+            }
+            called += 1;
+        }
+    }
+    assert_eq!(called, 5);
 }
 
 #[test]
