@@ -226,7 +226,7 @@ fn webhooks_have_a_limit_of_their_own_and_the_stage_waits_for_their_routes() {
 }
 
 #[test]
-fn webhooks_can_be_kept_concurrency_and_calls_with_bots_be_kept_from_taking_it() {
+fn webhooks_can_be_kept_concurrency_and_bots_and_recordings_be_kept_from_taking_it() {
     let template = template();
     let json = template.json();
     let mut found = BTreeMap::new();
@@ -245,6 +245,7 @@ fn webhooks_can_be_kept_concurrency_and_calls_with_bots_be_kept_from_taking_it()
         found.insert(id, parameter);
     }
     let expected = [
+        ("RecordingProxyFunction", "RecordingConcurrency"),
         ("VoicebotConnectFunction", "WebhookReservedConcurrency"),
         ("VoicebotTurnFunction", "VoicebotTurnConcurrency"),
         ("WebhookCallStatusFunction", "WebhookReservedConcurrency"),
