@@ -44,3 +44,22 @@ fn sam_makes_that_of_it_and_nothing_more() {
         assert_eq!(*config, expected, "{function}");
     }
 }
+
+/// A minute without a run has no data, and so is none of an alarm's minutes in a row.
+#[test]
+fn alarms_on_the_poll_of_exophones_go_off_when_it_is_rarer_than_each_minute() {
+    let template = template();
+    let mut alarms = 0;
+    for (id, alarm) in template.of_type("AWS::CloudWatch::Alarm") {
+        let metric = alarm["MetricName"].as_str().unwrap();
+        let of_the_poll = ["ExophonesAffected", "HeartbeatSilence"].contains(&metric)
+            || target(&alarm["Dimensions"][0]["Value"]) == Some("PollHeartbeatFunction");
+        if of_the_poll {
+            let choice = &alarm["EvaluationPeriods"]["Fn::If"];
+            assert_eq!(choice[0], "PollHeartbeatEachMinute", "{id}");
+            assert_eq!(choice[2], 1, "{id}");
+            alarms += 1;
+        }
+    }
+    assert_eq!(alarms, 3);
+}
