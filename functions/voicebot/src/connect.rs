@@ -23,7 +23,7 @@ const LONGEST_BODY: usize = 64 * 1024;
 /// A fresh secret may cost this much of the second that Exotel waits; after it, the one we have must do.
 const SECRET_PATIENCE: Duration = Duration::from_millis(200);
 /// And this much more where the one we have lets nobody in: there is nothing else to spend the second on.
-const REFETCH_PATIENCE: Duration = Duration::from_millis(400);
+const REFETCH_PATIENCE: Duration = Duration::from_millis(300);
 
 /// What proves that Exotel asks, and what its tokens are signed with.
 #[derive(Debug)]

@@ -16,14 +16,11 @@ use services::{
     streams::{Ear, Hearing, Question, Sockets},
     voicebot::sessions::Sessions,
 };
-use tokio::time::error::Elapsed;
 
 /// One attempt at a request to the table, and all of them. A frame that is later is worth nothing, but `start` comes once,
 /// and a call without it is lost; well below the function's Timeout, so that what is lost is counted.
 const ATTEMPT: Duration = Duration::from_secs(2);
 const OPERATION: Duration = Duration::from_secs(6);
-/// And all requests that a message needs, one behind the other.
-const MESSAGE: Duration = Duration::from_secs(8);
 
 /// The function's ear, and what it has asked.
 pub struct MessageDoor {
@@ -62,9 +59,7 @@ impl MessageDoor {
     /// When it is no event of a socket's.
     pub async fn hear_bytes(&self, event: &[u8], now: Timestamp) -> Result<Reply, serde_json::Error> {
         if let Some((connection, escaped)) = websocket::skim(event)
-            && let Some(heard) = in_time(Box::pin(self.ear.hear_frame(&connection, escaped, now)))
-                .await
-                .transpose()
+            && let Some(heard) = Box::pin(self.ear.hear_frame(&connection, escaped, now)).await
         {
             return Ok(self.follow(&connection, heard, now).await);
         }
@@ -76,18 +71,18 @@ impl MessageDoor {
     pub async fn hear(&self, event: &SocketEvent, now: Timestamp) -> Reply {
         let connection = event.connection();
         // Boxed: the state of several SDK requests is large, and deep for the compiler.
-        let heard = in_time(Box::pin(self.ear.hear(connection, event.text(), now))).await;
+        let heard = Box::pin(self.ear.hear(connection, event.text(), now)).await;
         self.follow(connection, heard, now).await
     }
 
     async fn follow(
         &self,
         connection: &ConnectionId,
-        heard: Result<Result<Hearing, ServiceError>, Elapsed>,
+        heard: Result<Hearing, ServiceError>,
         now: Timestamp,
     ) -> Reply {
         match heard {
-            Ok(Ok(Hearing { ask, ignored })) => {
+            Ok(Hearing { ask, ignored }) => {
                 if let Some(ignored) = ignored {
                     tracing::debug!(connection.id = %connection, "a message was ignored: {ignored}");
                 }
@@ -95,21 +90,13 @@ impl MessageDoor {
                     Box::pin(ask_bot(&self.turns, &question)).await;
                 }
             }
-            Ok(Err(error)) => self.lost(connection, &error, now),
-            Err(_) => self.lost(connection, &"the table takes too long", now),
+            Err(error) => {
+                tracing::error!(connection.id = %connection, "a message is lost: {error}");
+                self.metrics.put(now, &[(Metric::VoicebotMessagesLost, 1.0)]);
+            }
         }
         Reply::OK
     }
-
-    fn lost(&self, connection: &ConnectionId, why: &dyn std::fmt::Display, now: Timestamp) {
-        tracing::error!(connection.id = %connection, "a message is lost: {why}");
-        self.metrics.put(now, &[(Metric::VoicebotMessagesLost, 1.0)]);
-    }
-}
-
-/// What comes of a message, unless it takes so long that Lambda would stop the function before it is counted as lost.
-async fn in_time<T>(hearing: impl Future<Output = T>) -> Result<T, Elapsed> {
-    tokio::time::timeout(MESSAGE, hearing).await
 }
 
 /// Has the bot asked. When that fails, a session that goes on has it asked again after ten seconds.

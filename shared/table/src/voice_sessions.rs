@@ -257,7 +257,8 @@ impl Table {
         self.note(id, update).await
     }
 
-    /// Notes whose a session is that was offered without saying so; which way its call went is said once. 1 write unit.
+    /// Notes whose a session is that was offered without saying so: once that it is a call of ours, and once which way another
+    /// call went. 1 write unit.
     ///
     /// # Errors
     /// [`TableError`]; noting it again is safe.
@@ -266,13 +267,17 @@ impl Table {
         id: &VoiceSessionId,
         found: &Identified,
     ) -> Result<Noted, TableError> {
+        let unknown = match found.call {
+            Some(_) => attr::CALL,
+            None => attr::DIRECTION,
+        };
         let update = Expression::new()
             .set_some(attr::CALL, found.call.as_ref())
             .set(attr::DIRECTION, found.direction)
             .set(attr::CALLER, &found.caller)
             .set(attr::NUMBER, &found.number)
             .only_if_present(keys::PK)
-            .only_if_absent(attr::DIRECTION);
+            .only_if_absent(unknown);
         self.note(id, update).await
     }
 

@@ -168,7 +168,7 @@ async fn a_numbers_bot_that_nobody_knows_is_the_fleets_or_the_defaults_or_nobody
     let url = body["url"].as_str().unwrap();
     assert_eq!(status, 200);
     assert!(
-        url.starts_with("wss://fleet.example.com/exotel/Removed?call_id="),
+        url.starts_with("wss://fleet.example.com/exotel/Removed?sample-rate=16000&call_id="),
         "{url}"
     );
     let id = session_of(&answered(&door(Some("echo"), false), &called.event(), now(), 2).await);

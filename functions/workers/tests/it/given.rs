@@ -76,6 +76,11 @@ impl World {
     }
 
     pub(crate) async fn call(&self, lead: &str, n: u32) -> CallLocator {
+        self.placed(lead, n, false).await
+    }
+
+    /// A call to a lead, from an agent or a bot.
+    pub(crate) async fn placed(&self, lead: &str, n: u32, to_bot: bool) -> CallLocator {
         let at = now() + SignedDuration::from_secs(i64::from(n));
         let call = Call {
             locator: CallLocator {
@@ -89,7 +94,7 @@ impl World {
                 agent_phone: "+919811100001".parse().unwrap(),
                 lead_phone: "+919811100002".parse().unwrap(),
                 caller_id: "+918045550100".parse().unwrap(),
-                to_bot: false,
+                to_bot,
                 attempt: 1,
                 reason: None,
                 progress: CallProgress::new(CallState::InFlight),

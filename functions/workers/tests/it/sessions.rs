@@ -180,6 +180,39 @@ async fn a_session_of_a_pasted_url_finds_its_call_its_lead_and_who_is_who() {
 }
 
 #[tokio::test]
+async fn a_stream_that_was_quicker_than_its_calls_sid_is_the_calls() {
+    let world = World::new().await;
+    let locator = world.placed("lead-2", 1, true).await;
+    world.table.offer_voice_session(&session(1)).await.unwrap();
+    let started = Started {
+        at: now(),
+        stream_sid: STREAM_SID.to_owned(),
+        rate: Rate::Hz8000,
+        call_sid: Some(CALL_SID.parse().unwrap()),
+        caller: None,
+        number: None,
+    };
+    let _ = world
+        .table
+        .start_voice_session(&session(1).id, &started)
+        .await
+        .unwrap();
+    project(&world).await;
+    let known = async || world.table.voice_session(&session(1).id).await.unwrap().unwrap();
+    assert_eq!(known().await.call, None);
+    let mut accepted = CallReport::new(ReportSource::Callback, Some(CallState::Ringing));
+    accepted.sid = Some(CALL_SID.parse().unwrap());
+    world.table.record_call_report(&locator, &accepted).await.unwrap();
+    project(&world).await;
+    let session = known().await;
+    assert_eq!(
+        (session.call, session.lead_id),
+        (Some(locator), Some(lead_id("lead-2")))
+    );
+    assert_eq!(session.direction, Some(Direction::Outbound));
+}
+
+#[tokio::test]
 async fn a_passthru_behind_the_stream_completes_the_session() {
     let world = World::new().await;
     let known = VoiceSession {

@@ -42,6 +42,12 @@ impl Keys {
         is_late.then_some(Dropped::Late)
     }
 
+    /// The counter of messages began again: what comes now is behind these.
+    pub(super) fn begin_again(&mut self) {
+        self.newest.clear();
+        self.ends_with = self.ends_with.map(|_| 0);
+    }
+
     /// Takes a key in. One after the last is no part of the input. Without a `listen` the bot has yet to say what it takes:
     /// then nothing completes it before [`measure`](Self::measure).
     pub(super) fn press(&mut self, number: u64, digit: char, listen: Option<&Listen>, now: Timestamp) {

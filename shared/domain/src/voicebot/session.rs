@@ -457,14 +457,14 @@ impl Session {
             Event::Stop(reason) => self.end_by_exotel(rules, reason.into(), now, step),
             Event::Media(pcm) => {
                 let rate = stream.rate;
-                if self.window.newest().saturating_sub(number) >= BEGAN_AGAIN {
-                    self.close_utterance();
-                    (self.window, self.from, self.keys_from) = (Window::default(), number, 0);
-                }
+                self.follow_counter(number);
                 let sound = self.floor.listen(pcm, rate);
                 self.hear(number, sound, now, step);
             }
-            Event::Dtmf(digit) => self.press(number, digit, now, step),
+            Event::Dtmf(digit) => {
+                self.follow_counter(number);
+                self.press(number, digit, now, step)
+            }
             Event::Mark(name) => self.hear_mark(number, name, now, step),
             Event::Unknown => self.pass(number),
         }
@@ -483,6 +483,18 @@ impl Session {
         });
         self.window.note(number);
         self.ask(Input::Start, now, step);
+    }
+
+    /// Follows a counter that began again.
+    fn follow_counter(&mut self, number: u64) {
+        if self.window.newest().saturating_sub(number) < BEGAN_AGAIN {
+            return;
+        }
+        self.close_utterance();
+        (self.window, self.from, self.keys_from) = (Window::default(), number, 0);
+        if let Some(keys) = &mut self.keys {
+            keys.begin_again();
+        }
     }
 
     /// Takes a frame in.

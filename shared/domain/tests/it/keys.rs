@@ -265,3 +265,21 @@ fn what_the_bot_was_asked_last_is_not_lost_with_a_key_behind_it() {
     let (_, input) = call.session.begin_answer(1, at(2_200)).unwrap();
     assert!(matches!(input, Input::Speech(_)));
 }
+
+#[test]
+fn keys_are_heard_when_the_counter_begins_again() {
+    let mut call = Call::listening(RATE, Listen::default());
+    press(&mut call, 1_000, '4', 400);
+    press(&mut call, 2, '5', 500);
+    press(&mut call, 4, '6', 600);
+    press(&mut call, 3, '0', 610);
+    let _ = call.deliver(40, Event::Media(&hush(40, RATE)), at(4_000));
+    assert_eq!(call.inputs(), [digits("4506")]);
+    call.answer(1, &[], Then::Listen(one_key()), at(4_100));
+    // One with an absurd number, and one after it.
+    press(&mut call, 9_999_999_999, '7', 4_200);
+    call.answer(2, &[], Then::Listen(one_key()), at(4_300));
+    let _ = call.deliver(44, Event::Media(&hush(44, RATE)), at(4_400));
+    press(&mut call, 45, '8', 4_500);
+    assert_eq!(call.inputs()[1..], [digits("7"), digits("8")]);
+}

@@ -20,6 +20,8 @@ use crate::{Error, config::Settings};
 const KEEP: SignedDuration = SignedDuration::from_mins(5);
 /// Whoever presents bad tokens must not make us ask Secrets Manager each time.
 const REFETCH_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
+/// Nor more often than this where nobody waits for the answer.
+const ABANDONED_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 const FETCH_ATTEMPTS: usize = 2;
 
 /// Where the secret's text comes from.
@@ -240,8 +242,10 @@ impl SecretCache {
     async fn no_older_than(&self, max_age: SignedDuration, now: Timestamp) -> (u64, Settings) {
         let mut state = self.state.lock().await;
         if now.duration_since(state.asked_at) >= max_age {
+            // Whoever asks may stop waiting: then somebody asks again soon, and not everybody at once.
+            let soon = now - max_age + ABANDONED_INTERVAL;
+            state.asked_at = state.asked_at.max(soon.min(now));
             let fetched = self.source.fetch().await;
-            // Only now: who stops waiting has not asked, and the next one asks again.
             state.asked_at = now;
             match fetched.and_then(|text| self.environment.with_secret(&text)) {
                 Ok(settings) => {
@@ -408,15 +412,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fetch_that_nobody_waited_for_is_made_again_by_the_next_one() {
-        let (live, asked) = live(vec![Ok(OLD), HANGS, HANGS, Ok(NEW)]).await;
-        for second in [300, 301] {
-            let hangs = tokio::time::timeout(std::time::Duration::ZERO, live.get(at(second))).await;
-            assert!(hangs.is_err());
+    async fn a_fetch_that_nobody_waited_for_is_made_again_soon_but_not_over_and_over() {
+        let (live, asked) = live(vec![Ok(OLD), HANGS, HANGS, HANGS, Ok(NEW)]).await;
+        let impatient = async |second, refetch| {
+            let get = async {
+                if refetch {
+                    live.refetch(at(second)).await
+                } else {
+                    live.get(at(second)).await
+                }
+            };
+            let got = tokio::time::timeout(std::time::Duration::ZERO, get).await;
             assert_eq!(token(&live.cached()), "old");
-        }
-        assert_eq!(token(&*live.refetch(at(302)).await), "new");
-        assert_eq!(*asked.lock().unwrap(), 4);
+            (got.is_ok(), *asked.lock().unwrap())
+        };
+        assert_eq!(impatient(300, false).await, (false, 2));
+        assert_eq!(impatient(304, false).await, (true, 2));
+        // Ours lets nobody in: that is asked sooner.
+        assert_eq!(impatient(304, true).await, (false, 3));
+        assert_eq!(impatient(308, true).await, (true, 3));
+        assert_eq!(impatient(309, true).await, (false, 4));
+        assert_eq!(token(&*live.refetch(at(314)).await), "new");
     }
 
     #[tokio::test]

@@ -61,6 +61,8 @@ pub(super) enum Effect {
     PlaceSession(Box<VoiceSession>),
     /// A stream told of a call that nobody had announced: whose it is has to be found out first.
     IdentifySession(Box<VoiceSession>),
+    /// A call to a bot got its sid: sessions whose streams were quicker are its.
+    AdoptSessions { sid: CallSid, locator: CallLocator },
     /// Exotel told how a call's stream went.
     CompleteSession { sid: CallSid, told: Box<StreamTold> },
 }
@@ -89,6 +91,7 @@ pub(super) enum Key {
     Summary(CallSid),
     SmsSummary(SmsId),
     Session(VoiceSessionId),
+    Sessions(CallSid),
     Stream(CallSid, Option<String>),
 }
 
@@ -108,6 +111,7 @@ impl Effect {
             Effect::PlaceSession(session) | Effect::IdentifySession(session) => {
                 Key::Session(session.id.clone())
             }
+            Effect::AdoptSessions { sid, .. } => Key::Sessions(sid.clone()),
             Effect::CompleteSession { sid, told } => Key::Stream(sid.clone(), told.stream_sid.clone()),
         }
     }
@@ -256,6 +260,12 @@ fn of_call(plan: &mut Plan, old: Option<&Call>, new: &Call) {
             webhook: Webhook::Call,
             locator: Locator::Call(new.locator.clone()),
         });
+        if exotel.to_bot {
+            plan.effects.push(Effect::AdoptSessions {
+                sid: sid.clone(),
+                locator: new.locator.clone(),
+            });
+        }
         if let Some(called_by) = &new.called_by {
             plan.effects.push(Effect::Link {
                 sid: sid.clone(),

@@ -242,6 +242,7 @@ impl Projector {
             }
             Effect::PlaceSession(session) => self.sessions.place(&session).await?,
             Effect::IdentifySession(session) => self.sessions.identify(&session).await?,
+            Effect::AdoptSessions { sid, locator } => self.sessions.adopt(&sid, &locator).await?,
             Effect::CompleteSession { sid, told } => {
                 if !self.sessions.completed(&sid, &told).await? {
                     tracing::info!(call.sid = %sid, "no session with a bot is known of a stream that Exotel tells of");

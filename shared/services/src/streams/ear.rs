@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, time::Duration};
 use domain::voicebot::{Event, Message, Rate, Rules, Step, StopReason, StreamCall};
 use exotel::stream::{Incoming, Start, outgoing};
 use table::streams::HeldSession;
+use tokio::time::Instant;
 
 use super::*;
 use crate::{ServiceError, voicebot::sessions::StreamStart};
 
-/// How long the end of a call may take to be told.
-const TELLING: Duration = Duration::from_secs(2);
+/// How long a message may take to be taken in, and then to be obeyed. Together it is less than the Timeout of the function,
+/// so that what is lost is counted, and the bot asked whatever hangs.
+const TAKING: Duration = Duration::from_secs(5);
+const OBEYING: Duration = Duration::from_secs(3);
 
 /// Takes Exotel's messages in. Each call reads the session, steps it, writes it if it changed, and does what the step
 /// says, but for asking the bot: that is the caller's.
@@ -93,13 +96,14 @@ impl Ear {
         message: Option<&exotel::stream::Message<'_>>,
         now: Timestamp,
     ) -> Result<Hearing, ServiceError> {
+        let by = Instant::now() + TAKING;
         let Some(message) = message else {
-            return self.hear_nothing(connection, now).await;
+            return self.hear_nothing(connection, by, now).await;
         };
         let pcm;
         let event = match &message.incoming {
             Incoming::Connected => return Ok(Hearing::default()),
-            Incoming::Start(start) => match self.begin(connection, start, now).await? {
+            Incoming::Start(start) => match in_time(by, self.begin(connection, start, now)).await? {
                 Ok(rate) => Event::Start(rate),
                 Err(ignored) => {
                     self.close(connection).await;
@@ -111,7 +115,7 @@ impl Ear {
             },
             Incoming::Media(media) => {
                 let Some(decoded) = media.pcm() else {
-                    return self.hear_nothing(connection, now).await;
+                    return self.hear_nothing(connection, by, now).await;
                 };
                 pcm = decoded;
                 Event::Media(&pcm)
@@ -120,7 +124,7 @@ impl Ear {
                 let mut characters = key.digit.chars();
                 match (characters.next(), characters.next()) {
                     (Some(digit), None) => Event::Dtmf(digit),
-                    _ => return self.hear_nothing(connection, now).await,
+                    _ => return self.hear_nothing(connection, by, now).await,
                 }
             }
             Incoming::Mark(mark) => Event::Mark(&mark.name),
@@ -140,14 +144,16 @@ impl Ear {
                     ignored: Some(Ignored::Unknown),
                 });
             }
-            (None, _) => return self.hear_nothing(connection, now).await,
+            (None, _) => return self.hear_nothing(connection, by, now).await,
         };
         let message = Message {
             stream_sid: message.stream_sid.as_deref(),
             sequence_number: number,
             event,
         };
-        let hearing = self.change(connection, &Change::Message(message), now).await?;
+        let hearing = self
+            .change(connection, &Change::Message(message), by, now)
+            .await?;
         Ok(match event {
             Event::Unknown => Hearing {
                 ignored: hearing.ignored.or(Some(Ignored::Unknown)),
@@ -158,8 +164,13 @@ impl Ear {
     }
 
     /// Something came that cannot be read.
-    async fn hear_nothing(&self, connection: &ConnectionId, now: Timestamp) -> Result<Hearing, ServiceError> {
-        let hearing = self.change(connection, &Change::Tick, now).await?;
+    async fn hear_nothing(
+        &self,
+        connection: &ConnectionId,
+        by: Instant,
+        now: Timestamp,
+    ) -> Result<Hearing, ServiceError> {
+        let hearing = self.change(connection, &Change::Tick, by, now).await?;
         Ok(Hearing {
             ignored: hearing.ignored.or(Some(Ignored::Malformed)),
             ..hearing
@@ -214,18 +225,41 @@ impl Ear {
         &self,
         connection: &ConnectionId,
         change: &Change<'_>,
+        by: Instant,
         now: Timestamp,
     ) -> Result<Hearing, ServiceError> {
+        let Some((held, step, keeping)) = in_time(by, self.written(connection, change, now)).await? else {
+            // Nothing that comes over it will ever mean anything.
+            self.close(connection).await;
+            return Ok(Hearing {
+                ask: None,
+                ignored: Some(Ignored::Stranger),
+            });
+        };
+        let obeyed = tokio::time::timeout(OBEYING, self.obey(connection, &held, &step)).await;
+        if obeyed.is_err() {
+            tracing::warn!(connection.id = %connection, "not all that a message asked for is done: it takes too long");
+        }
+        keeping?;
+        Ok(Hearing {
+            ask: step.ask.map(|ask| Question::new(connection, &ask)),
+            ignored: step.dropped.map(Ignored::Dropped),
+        })
+    }
+
+    /// Steps a session and writes it; `None` when there is none. What was written is to be obeyed, also when the frame is
+    /// lost.
+    async fn written(
+        &self,
+        connection: &ConnectionId,
+        change: &Change<'_>,
+        now: Timestamp,
+    ) -> Result<Option<(HeldSession, Step, Result<(), TableError>)>, ServiceError> {
         let mut held = self.table.stream(connection).await?;
         let mut kept = false;
         for _ in 0..TRIES {
-            let Some(session) = &mut held else {
-                // Nothing that comes over it will ever mean anything.
-                self.close(connection).await;
-                return Ok(Hearing {
-                    ask: None,
-                    ignored: Some(Ignored::Stranger),
-                });
+            let Some(mut session) = held else {
+                return Ok(None);
             };
             let step = match change {
                 Change::Message(message) => session.session.step(&self.rules, message, now),
@@ -250,49 +284,41 @@ impl Ear {
             let (written, keeping) = if step.ask.is_some() {
                 // Whoever answers reads the frames at once.
                 keeping.await?;
-                (self.table.write_stream(connection, session).await?, Ok(()))
+                (self.table.write_stream(connection, &mut session).await?, Ok(()))
             } else if step.write {
-                // Neither is left in the middle: what was written is obeyed, also when the frame is lost.
-                let (written, keeping) = tokio::join!(self.table.write_stream(connection, session), keeping);
+                // Neither is left in the middle.
+                let (written, keeping) =
+                    tokio::join!(self.table.write_stream(connection, &mut session), keeping);
                 (written?, keeping)
             } else {
                 (Ok(()), Ok(()))
             };
             kept |= step.keep && keeping.is_ok();
-            if let Err(newer) = written {
-                held = newer;
-                continue;
+            match written {
+                Ok(()) => return Ok(Some((session, step, keeping))),
+                Err(newer) => held = newer,
             }
-            let hearing = self.obey(connection, session, step).await;
-            keeping?;
-            return Ok(hearing);
         }
         Err(TableError::Unavailable { source: None }.into())
     }
 
-    /// Does what a step says that is written. Nothing of it keeps the rest from being done.
-    async fn obey(&self, connection: &ConnectionId, held: &HeldSession, step: Step) -> Hearing {
+    /// Does what a step says that is written, but for asking the bot. Nothing of it keeps the rest from being done.
+    async fn obey(&self, connection: &ConnectionId, held: &HeldSession, step: &Step) {
         if step.clear
             && let Some(stream_sid) = held.session.stream_sid()
             && let Err(error) = self.sockets.post(connection, outgoing::clear(stream_sid)).await
         {
             tracing::warn!(connection.id = %connection, "the caller hears the old answer to its end: {error}");
         }
-        // Before the socket is closed: then the flow goes on, and a Passthru may ask what came of the bot. Not for long, since
-        // the bot is asked about last words after it; and the end of the socket tells it again.
-        if step.ended.is_some() {
-            let telling = tell_end(&self.table, &self.sessions, connection, &held.session);
-            let told = tokio::time::timeout(TELLING, telling).await;
-            if let Some(problem) = problem(told) {
-                tracing::warn!(connection.id = %connection, "a call's record does not say yet how it ended: {problem}");
-            }
+        // Before the socket is closed: then the flow goes on, and a Passthru may ask what came of the bot.
+        if step.ended.is_some()
+            && let Err(error) = tell_end(&self.table, &self.sessions, connection, &held.session).await
+        {
+            // The end of the socket tells it again.
+            tracing::warn!(connection.id = %connection, "a call's record does not say yet how it ended: {error}");
         }
         if step.hang_up {
             self.close(connection).await;
-        }
-        Hearing {
-            ask: step.ask.map(|ask| Question::new(connection, &ask)),
-            ignored: step.dropped.map(Ignored::Dropped),
         }
     }
 
@@ -304,11 +330,17 @@ impl Ear {
     }
 }
 
-fn problem(told: Result<Result<(), TableError>, tokio::time::error::Elapsed>) -> Option<String> {
-    match told {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(_) => Some("the table takes too long".to_owned()),
+/// What comes of something within its time.
+///
+/// # Errors
+/// [`ServiceError::Table`] behind it: only the table is waited for.
+async fn in_time<T>(
+    by: Instant,
+    work: impl Future<Output = Result<T, ServiceError>>,
+) -> Result<T, ServiceError> {
+    match tokio::time::timeout_at(by, work).await {
+        Ok(done) => done,
+        Err(_) => Err(TableError::Unavailable { source: None }.into()),
     }
 }
 

@@ -23,7 +23,7 @@ use super::sessions::Sessions;
 const ATTEMPT: Duration = Duration::from_millis(300);
 const OPERATION: Duration = Duration::from_millis(600);
 /// The read that tells a number's bot may take so much of it: the write comes after.
-const NUMBER_PATIENCE: Duration = Duration::from_millis(300);
+const NUMBER_PATIENCE: Duration = Duration::from_millis(200);
 
 /// A question of Exotel's: which URL is this call's stream?
 #[derive(Debug, Clone, Copy)]

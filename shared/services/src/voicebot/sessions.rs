@@ -6,7 +6,7 @@
 use domain::{
     access::{Caller, Role},
     call_record::Direction,
-    ids::{CallId, CallSid, LeadId, VoiceSessionId},
+    ids::{CallId, CallLocator, CallSid, LeadId, VoiceSessionId},
     phone::{Country, PhoneNumber},
     voicebot::{
         Ending, Rate,
@@ -166,32 +166,59 @@ impl Sessions {
     /// # Errors
     /// [`TableError`]; doing it again is safe.
     pub async fn identify(&self, session: &VoiceSession) -> Result<(), TableError> {
-        let Some(found) = self.found(session).await? else {
-            return self.place(session).await;
+        match self.found(session).await? {
+            Some(found) => self.settle(session, &found).await,
+            None => self.place(session).await,
+        }
+    }
+
+    /// A call to a bot that was placed from here got its sid: sessions whose streams were quicker are its.
+    ///
+    /// # Errors
+    /// [`TableError`]; doing it again is safe.
+    pub async fn adopt(&self, sid: &CallSid, locator: &CallLocator) -> Result<(), TableError> {
+        let Some(found) = self.of_call(locator).await? else {
+            return Ok(());
         };
-        let _ = self.table.identify_voice_session(&session.id, &found).await?;
+        for session in self.table.voice_sessions_by_call(sid).await? {
+            if session.call.is_none() {
+                self.settle(&session, &found).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, session: &VoiceSession, found: &Identified) -> Result<(), TableError> {
+        let _ = self.table.identify_voice_session(&session.id, found).await?;
         self.place(&VoiceSession {
-            call: found.call,
+            call: found.call.clone(),
             direction: Some(found.direction),
-            caller: Some(found.caller),
-            number: Some(found.number),
+            caller: Some(found.caller.clone()),
+            number: Some(found.number.clone()),
             ..session.clone()
         })
         .await
     }
 
+    async fn of_call(&self, locator: &CallLocator) -> Result<Option<Identified>, TableError> {
+        let call = self.table.call(locator).await?;
+        Ok(call
+            .as_ref()
+            .and_then(|call| call.exotel())
+            .map(|call| Identified {
+                call: Some(locator.clone()),
+                direction: Direction::Outbound,
+                caller: call.lead_phone.clone(),
+                number: call.caller_id.clone(),
+            }))
+    }
+
     async fn found(&self, session: &VoiceSession) -> Result<Option<Identified>, TableError> {
         if let Some(sid) = &session.call_sid
             && let Some(locator) = self.table.call_by_sid(sid).await?
-            && let Some(call) = self.table.call(&locator).await?
-            && let Some(exotel) = call.exotel()
+            && let Some(found) = self.of_call(&locator).await?
         {
-            return Ok(Some(Identified {
-                direction: Direction::Outbound,
-                caller: exotel.lead_phone.clone(),
-                number: exotel.caller_id.clone(),
-                call: Some(locator),
-            }));
+            return Ok(Some(found));
         }
         let (Some(from), Some(to)) = (&session.caller, &session.number) else {
             return Ok(None);

@@ -309,29 +309,33 @@ async fn whose_a_session_is_can_be_found_out_once() {
     let pasted = VoiceSession::new(id(0), "reception", Rate::Hz8000);
     table.offer_voice_session(&pasted).await.unwrap();
     let _ = table.start_voice_session(&id(0), &started(0)).await.unwrap();
-    let noted = table.identify_voice_session(&id(0), &identified()).await.unwrap();
-    assert_eq!(noted, Noted::Done);
     let inbound = Identified {
         call: None,
         direction: Direction::Inbound,
         ..identified()
     };
-    let noted = table.identify_voice_session(&id(0), &inbound).await.unwrap();
-    assert_eq!(noted, Noted::Unchanged);
+    let found = async |found| table.identify_voice_session(&id(0), found).await.unwrap();
+    assert_eq!(found(&inbound).await, Noted::Done);
+    assert_eq!(found(&inbound).await, Noted::Unchanged);
+    // That it is a call of ours may become known later, and is sure.
+    let ours = identified();
+    assert_eq!(found(&ours).await, Noted::Done);
+    for again in [&ours, &inbound] {
+        assert_eq!(found(again).await, Noted::Unchanged);
+    }
     let session = table.voice_session(&id(0)).await.unwrap().unwrap();
-    let expected = identified();
     assert_eq!(
         (session.call, session.direction, session.caller, session.number),
         (
-            expected.call,
-            Some(expected.direction),
-            Some(expected.caller),
-            Some(expected.number)
+            ours.call,
+            Some(ours.direction),
+            Some(ours.caller),
+            Some(ours.number)
         )
     );
-    // One that was offered with its direction has nothing to find out.
+    // One that was offered with its direction has only that to find out.
     table.offer_voice_session(&offered(1)).await.unwrap();
-    let noted = table.identify_voice_session(&id(1), &identified()).await.unwrap();
+    let noted = table.identify_voice_session(&id(1), &inbound).await.unwrap();
     assert_eq!(noted, Noted::Unchanged);
 }
 
