@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, time::Duration};
 use domain::voicebot::{Event, Message, Rate, Rules, Step, StopReason, StreamCall};
 use exotel::stream::{Incoming, Start, outgoing};
 use table::streams::HeldSession;
-use tokio::time::Instant;
 
 use super::*;
 use crate::{ServiceError, voicebot::sessions::StreamStart};
@@ -14,6 +13,8 @@ use crate::{ServiceError, voicebot::sessions::StreamStart};
 /// so that what is lost is counted, and the bot asked whatever hangs.
 const TAKING: Duration = Duration::from_secs(5);
 const OBEYING: Duration = Duration::from_secs(3);
+/// How much of it what a `start` tells may take to be noted.
+const NOTING: Duration = Duration::from_secs(2);
 
 /// Takes Exotel's messages in. Each call reads the session, steps it, writes it if it changed, and does what the step
 /// says, but for asking the bot: that is the caller's.
@@ -30,6 +31,25 @@ enum Change<'a> {
     Message(Message<'a>),
     /// What came cannot be read, but tells the time.
     Tick,
+}
+
+/// What a message came to, before anything is done about it.
+enum Taken {
+    /// The session was stepped and written.
+    Stepped(Box<Stepped>),
+    /// Nothing is to be done, and why, unless that is as it should be.
+    Ignored(Option<Ignored>),
+    /// Its socket is to be closed.
+    Refused(Ignored),
+}
+
+struct Stepped {
+    session: HeldSession,
+    step: Step,
+    /// Whether the frame was kept.
+    keeping: Result<(), TableError>,
+    /// Why nothing came of the message, if the step does not say.
+    otherwise: Option<Ignored>,
 }
 
 impl Ear {
@@ -79,7 +99,18 @@ impl Ear {
         message: Option<&exotel::stream::Message<'_>>,
         now: Timestamp,
     ) -> Result<Hearing, ServiceError> {
-        let hearing = self.take(connection, message, now).await?;
+        let hearing = match in_time(self.take(connection, message, now)).await? {
+            Taken::Stepped(stepped) => self.follow(connection, *stepped).await?,
+            Taken::Ignored(ignored) => Hearing { ask: None, ignored },
+            Taken::Refused(ignored) => {
+                // Nothing that comes over it will ever mean anything.
+                self.close(connection).await;
+                Hearing {
+                    ask: None,
+                    ignored: Some(ignored),
+                }
+            }
+        };
         if hearing
             .ignored
             .is_some_and(|ignored| ignored != Ignored::Stranger)
@@ -95,27 +126,24 @@ impl Ear {
         connection: &ConnectionId,
         message: Option<&exotel::stream::Message<'_>>,
         now: Timestamp,
-    ) -> Result<Hearing, ServiceError> {
-        let by = Instant::now() + TAKING;
+    ) -> Result<Taken, ServiceError> {
+        let nothing = async || {
+            self.change(connection, &Change::Tick, Some(Ignored::Malformed), now)
+                .await
+        };
         let Some(message) = message else {
-            return self.hear_nothing(connection, by, now).await;
+            return nothing().await;
         };
         let pcm;
         let event = match &message.incoming {
-            Incoming::Connected => return Ok(Hearing::default()),
-            Incoming::Start(start) => match in_time(by, self.begin(connection, start, now)).await? {
+            Incoming::Connected => return Ok(Taken::Ignored(None)),
+            Incoming::Start(start) => match self.begin(connection, start, now).await? {
                 Ok(rate) => Event::Start(rate),
-                Err(ignored) => {
-                    self.close(connection).await;
-                    return Ok(Hearing {
-                        ask: None,
-                        ignored: Some(ignored),
-                    });
-                }
+                Err(ignored) => return Ok(Taken::Refused(ignored)),
             },
             Incoming::Media(media) => {
                 let Some(decoded) = media.pcm() else {
-                    return self.hear_nothing(connection, by, now).await;
+                    return nothing().await;
                 };
                 pcm = decoded;
                 Event::Media(&pcm)
@@ -124,7 +152,7 @@ impl Ear {
                 let mut characters = key.digit.chars();
                 match (characters.next(), characters.next()) {
                     (Some(digit), None) => Event::Dtmf(digit),
-                    _ => return self.hear_nothing(connection, by, now).await,
+                    _ => return nothing().await,
                 }
             }
             Incoming::Mark(mark) => Event::Mark(&mark.name),
@@ -138,43 +166,17 @@ impl Ear {
         let number = match (message.sequence_number, &event) {
             (Some(number), _) => number,
             (None, Event::Stop(_)) => 0,
-            (None, Event::Unknown) => {
-                return Ok(Hearing {
-                    ask: None,
-                    ignored: Some(Ignored::Unknown),
-                });
-            }
-            (None, _) => return self.hear_nothing(connection, by, now).await,
+            (None, Event::Unknown) => return Ok(Taken::Ignored(Some(Ignored::Unknown))),
+            (None, _) => return nothing().await,
         };
         let message = Message {
             stream_sid: message.stream_sid.as_deref(),
             sequence_number: number,
             event,
         };
-        let hearing = self
-            .change(connection, &Change::Message(message), by, now)
-            .await?;
-        Ok(match event {
-            Event::Unknown => Hearing {
-                ignored: hearing.ignored.or(Some(Ignored::Unknown)),
-                ..hearing
-            },
-            _ => hearing,
-        })
-    }
-
-    /// Something came that cannot be read.
-    async fn hear_nothing(
-        &self,
-        connection: &ConnectionId,
-        by: Instant,
-        now: Timestamp,
-    ) -> Result<Hearing, ServiceError> {
-        let hearing = self.change(connection, &Change::Tick, by, now).await?;
-        Ok(Hearing {
-            ignored: hearing.ignored.or(Some(Ignored::Malformed)),
-            ..hearing
-        })
+        let otherwise = matches!(event, Event::Unknown).then_some(Ignored::Unknown);
+        self.change(connection, &Change::Message(message), otherwise, now)
+            .await
     }
 
     /// The call that a stream belongs to becomes known, if this is the socket that may begin it.
@@ -208,58 +210,40 @@ impl Ear {
             to: start.to.as_deref(),
         };
         // It comes once: a call whose bot or record knows less of it goes on.
-        let (named, noted) = tokio::join!(
-            self.table.name_stream_call(connection, &call),
-            self.sessions.started(session, &started, now),
-        );
-        if let Err(error) = named {
-            tracing::warn!(connection.id = %connection, "the bot is not told whose call it is: {error}");
-        }
-        if let Err(error) = noted {
-            tracing::warn!(voice_session.id = %session, "a call's record does not say that it began: {error}");
+        let noting = async {
+            tokio::join!(
+                self.table.name_stream_call(connection, &call),
+                self.sessions.started(session, &started, now),
+            )
+        };
+        let problem = match tokio::time::timeout(NOTING, noting).await {
+            Ok((Ok(()), Ok(_))) => None,
+            Ok((Err(error), _) | (_, Err(error))) => Some(error.to_string()),
+            Err(_) => Some("the table takes too long".to_owned()),
+        };
+        if let Some(problem) = problem {
+            tracing::warn!(
+                voice_session.id = %session,
+                "the bot or the call's record does not know that the call began: {problem}"
+            );
         }
         Ok(Ok(rate))
     }
 
+    /// Steps a session and writes it. What was written is to be obeyed, also when the frame is lost. What the step does not
+    /// drop is ignored for `otherwise`.
     async fn change(
         &self,
         connection: &ConnectionId,
         change: &Change<'_>,
-        by: Instant,
+        otherwise: Option<Ignored>,
         now: Timestamp,
-    ) -> Result<Hearing, ServiceError> {
-        let Some((held, step, keeping)) = in_time(by, self.written(connection, change, now)).await? else {
-            // Nothing that comes over it will ever mean anything.
-            self.close(connection).await;
-            return Ok(Hearing {
-                ask: None,
-                ignored: Some(Ignored::Stranger),
-            });
-        };
-        let obeyed = tokio::time::timeout(OBEYING, self.obey(connection, &held, &step)).await;
-        if obeyed.is_err() {
-            tracing::warn!(connection.id = %connection, "not all that a message asked for is done: it takes too long");
-        }
-        keeping?;
-        Ok(Hearing {
-            ask: step.ask.map(|ask| Question::new(connection, &ask)),
-            ignored: step.dropped.map(Ignored::Dropped),
-        })
-    }
-
-    /// Steps a session and writes it; `None` when there is none. What was written is to be obeyed, also when the frame is
-    /// lost.
-    async fn written(
-        &self,
-        connection: &ConnectionId,
-        change: &Change<'_>,
-        now: Timestamp,
-    ) -> Result<Option<(HeldSession, Step, Result<(), TableError>)>, ServiceError> {
+    ) -> Result<Taken, ServiceError> {
         let mut held = self.table.stream(connection).await?;
         let mut kept = false;
         for _ in 0..TRIES {
             let Some(mut session) = held else {
-                return Ok(None);
+                return Ok(Taken::Refused(Ignored::Stranger));
             };
             let step = match change {
                 Change::Message(message) => session.session.step(&self.rules, message, now),
@@ -295,11 +279,37 @@ impl Ear {
             };
             kept |= step.keep && keeping.is_ok();
             match written {
-                Ok(()) => return Ok(Some((session, step, keeping))),
+                Ok(()) => {
+                    return Ok(Taken::Stepped(Box::new(Stepped {
+                        session,
+                        step,
+                        keeping,
+                        otherwise,
+                    })));
+                }
                 Err(newer) => held = newer,
             }
         }
         Err(TableError::Unavailable { source: None }.into())
+    }
+
+    /// Has what a step says done, as far as there is time for it. Whatever hangs, the bot is asked.
+    async fn follow(&self, connection: &ConnectionId, stepped: Stepped) -> Result<Hearing, ServiceError> {
+        let Stepped {
+            session,
+            step,
+            keeping,
+            otherwise,
+        } = stepped;
+        let obeyed = tokio::time::timeout(OBEYING, self.obey(connection, &session, &step)).await;
+        if obeyed.is_err() {
+            tracing::warn!(connection.id = %connection, "not all that a message asked for is done: it takes too long");
+        }
+        keeping?;
+        Ok(Hearing {
+            ask: step.ask.map(|ask| Question::new(connection, &ask)),
+            ignored: step.dropped.map(Ignored::Dropped).or(otherwise),
+        })
     }
 
     /// Does what a step says that is written, but for asking the bot. Nothing of it keeps the rest from being done.
@@ -330,16 +340,13 @@ impl Ear {
     }
 }
 
-/// What comes of something within its time.
+/// What comes of a message within its time.
 ///
 /// # Errors
 /// [`ServiceError::Table`] behind it: only the table is waited for.
-async fn in_time<T>(
-    by: Instant,
-    work: impl Future<Output = Result<T, ServiceError>>,
-) -> Result<T, ServiceError> {
-    match tokio::time::timeout_at(by, work).await {
-        Ok(done) => done,
+async fn in_time(taking: impl Future<Output = Result<Taken, ServiceError>>) -> Result<Taken, ServiceError> {
+    match tokio::time::timeout(TAKING, taking).await {
+        Ok(taken) => taken,
         Err(_) => Err(TableError::Unavailable { source: None }.into()),
     }
 }
