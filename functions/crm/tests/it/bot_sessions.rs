@@ -206,6 +206,15 @@ async fn heads_whose_leads_share_a_number_both_see_its_sessions_and_no_later_lea
     for who in [HEAD, other_head, ADMIN] {
         assert_eq!(see(who, &shared).await, 200, "{who:?}");
     }
+    // A call of ours is its lead's, whoever else has the number.
+    let of_lead_2 = VoiceSession {
+        call: Some("call_01kak5yv7z8e4f9y2f4w6r8t0v.lead-2".parse().unwrap()),
+        lead_id: Some("lead-1".parse().unwrap()),
+        ..VoiceSession::new(id(-2_000), "echo", Rate::Hz8000)
+    };
+    sessions(&house).offered(&of_lead_2).await.unwrap();
+    assert_eq!(see(other_head, &of_lead_2.id).await, 200);
+    assert_eq!(see(HEAD, &of_lead_2.id).await, 404);
     let moved = Lead {
         phone: "+919811100002".parse().unwrap(),
         ..of_head_9("lead-2")

@@ -340,7 +340,8 @@ impl Sessions {
     /// Whether a session is of a lead in somebody's scope, or of a number that is nobody's.
     async fn is_seen_by(&self, reader: &Caller, session: &VoiceSession) -> Result<bool, ServiceError> {
         let of_call = session.call.as_ref().map(|call| &call.lead_id);
-        let Some(lead) = session.lead_id.as_ref().or(of_call) else {
+        // That it is a call of ours may have become known after its number's leads.
+        let Some(lead) = of_call.or(session.lead_id.as_ref()) else {
             return Ok(true);
         };
         if lead.is_unlisted() {
