@@ -30,6 +30,8 @@ pub enum ApiFault {
     RateLimited,
     /// 503 with Exotel's own body (35008; 40405 for SMS).
     Unavailable,
+    /// 500 with Exotel's own body (35000; 1100 in v2); nothing was done. For voice the code is unverified.
+    Internal,
     /// v2 calls: 404 with 10731, no such user. Other requests go on, as with the next four.
     UserNotFound,
     /// v2 calls: 404 with 10716, no such virtual number.
@@ -89,6 +91,7 @@ impl ApiFault {
             ApiFault::NotFound => "not_found",
             ApiFault::RateLimited => "rate_limited",
             ApiFault::Unavailable => "unavailable",
+            ApiFault::Internal => "internal",
             ApiFault::UserNotFound => "user_not_found",
             ApiFault::VirtualNumberNotFound => "virtual_number_not_found",
             ApiFault::DeviceOff => "device_off",
@@ -490,6 +493,7 @@ mod tests {
     fn the_name_in_the_journal_is_the_name_in_json() {
         for fault in [
             ApiFault::Empty500,
+            ApiFault::Internal,
             ApiFault::GatewayAfterAccept,
             ApiFault::Ndnc,
             ApiFault::UserNotFound,

@@ -319,6 +319,7 @@ impl Script {
             "0023" => Self::api(ApiFault::Empty500),
             "0024" => Self::api(ApiFault::NotFound),
             "0025" => Self::api(ApiFault::Unauthorized),
+            "0026" => Self::api(ApiFault::Internal),
             "0031" => drop(&["all"]),
             "0032" => drop(&["terminal"]),
             "0033" => drop(&["answered"]),

@@ -196,7 +196,8 @@ impl Table {
         })
     }
 
-    /// One of `from` → `to`, on our own account.
+    /// One of `from` → `to`, on our own account. A row that stands in `to` for that reason counts as moved: an update whose
+    /// answer was lost is sent again by the SDK, and what comes of the move must still be done.
     pub(crate) async fn settle<T: Placed>(
         &self,
         key: &Primary,
@@ -210,12 +211,13 @@ impl Table {
             .set_some(attr::REASON, reason)
             .add(attr::REV, 1)
             .only_if_in(attr::STATE, from);
-        self.done(key, update).await
-    }
-
-    async fn done(&self, key: &Primary, update: Expression) -> Result<bool, TableError> {
-        let written = self.update(key, update, ReturnValue::None).await?;
-        Ok(matches!(written, Written::Done(_)))
+        let mut settled = vec![(attr::STATE, attribute(to))];
+        settled.extend(reason.map(|reason| (attr::REASON, attribute(reason))));
+        Ok(match self.update(key, update, ReturnValue::None).await? {
+            Written::Done(_) => true,
+            Written::Unmet(Some(item)) => is_so(&item, &settled),
+            Written::Unmet(None) => false,
+        })
     }
 
     /// Records a report: blind when it outranks the row, merged when it does not.

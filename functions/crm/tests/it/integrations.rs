@@ -619,6 +619,15 @@ async fn what_exotel_refuses_is_told_and_what_may_have_reached_it_is_not_sent_ag
     );
     assert_eq!(desk.send(keyed()).await.body, told.body);
     assert_eq!(desk.posts().len(), before + 1);
+    // Exotel failed, and said so: whether it took the call, nobody knows.
+    desk.hands.pass(SignedDuration::from_mins(20));
+    desk.next(ApiFault::Internal);
+    let told = desk.send(desk.call_now(&id)).await;
+    assert_eq!(
+        (told.status, &told.body["status"], &told.body["provider_message"]),
+        (202, &json!("unconfirmed"), &json!("Internal error")),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]

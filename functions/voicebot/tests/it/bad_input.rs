@@ -1,11 +1,22 @@
 //! What is wrong is said, and costs nothing.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
+use axum::{Router, http::StatusCode};
 use dynamo::TABLE_NAME;
 use lambda_kit::{config::Settings, init::Boot, websocket::SocketEvent};
 use serde_json::json;
-use services::voicebot::offers::Offers;
+use services::{
+    streams::{SocketError, Sockets},
+    voicebot::offers::Offers,
+};
+use tokio::net::TcpListener;
 use voicebot::{connect::ConnectDoor, messages::MessageDoor};
 
 use crate::{
@@ -177,7 +188,7 @@ async fn a_bot_without_an_address_is_the_administrators_affair() {
 async fn a_table_that_does_not_answer_costs_less_than_a_second_and_a_fleet_is_dialled_all_the_same() {
     let world = World::new().await;
     // A listener that never answers.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let aws = settings(&format!("http://{}", listener.local_addr().unwrap()));
     let door = |default| {
         let offers = Offers::connect(&aws, TABLE_NAME, rules(Some(default)));
@@ -197,10 +208,8 @@ async fn a_table_that_does_not_answer_costs_less_than_a_second_and_a_fleet_is_di
     nothing_kept(&world).await;
 }
 
-#[tokio::test]
-async fn a_message_waits_for_a_hanging_table_no_longer_than_it_is_worth() {
-    // A listener that never answers.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+/// A function whose AWS is this server.
+async fn boot(listener: &TcpListener) -> Boot {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let settings = Settings::new(move |name| match name {
         "AWS_REGION" => Some("ap-south-1".to_owned()),
@@ -210,7 +219,35 @@ async fn a_message_waits_for_a_hanging_table_no_longer_than_it_is_worth() {
         "VOICEBOT_TURN_FUNCTION" => Some("voicebot-turn".to_owned()),
         _ => None,
     });
-    let boot = Boot::new(settings, now()).await.unwrap();
+    Boot::new(settings, now()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_chunk_that_api_gateway_does_not_answer_is_posted_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let boot = boot(&listener).await;
+    let sockets = Sockets::connect(boot.aws(), &format!("http://{}", listener.local_addr().unwrap()));
+    let posts = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&posts);
+    let router = Router::new().fallback(async move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        std::future::pending::<StatusCode>().await
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    // From here on time passes as soon as everybody waits.
+    tokio::time::pause();
+    let posted = sockets
+        .post(&"L0SM9cOFvHcCIhw=".parse().unwrap(), "{}".to_owned())
+        .await;
+    assert!(matches!(posted, Err(SocketError::Failed(_))), "{posted:?}");
+    assert_eq!(posts.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_message_waits_for_a_hanging_table_no_longer_than_it_is_worth() {
+    // A listener that never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let boot = boot(&listener).await;
     let door = MessageDoor::open(&boot).unwrap();
     let event = json!({"requestContext": {"connectionId": "L0SM9cOFvHcCIhw="}, "body": "{}"});
     let event: SocketEvent = serde_json::from_value(event).unwrap();

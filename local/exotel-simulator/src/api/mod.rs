@@ -354,6 +354,9 @@ impl Refusal {
                 Some(35_008),
                 "Service Unavailable; ",
             ),
+            ApiFault::Internal => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, Some(35_000), "Internal error")
+            }
             _ => return None,
         })
     }

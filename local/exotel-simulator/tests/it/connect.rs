@@ -120,6 +120,7 @@ async fn suffixes_decide_what_is_refused() {
     assert_eq!(refused("0022").await.0, (403, None));
     assert_eq!(refused("0024").await.0, (404, None));
     assert_eq!(refused("0025").await.0, (401, Some(34_010)));
+    assert_eq!(refused("0026").await.0, (500, Some(35_000)));
     assert!(handle.calls().is_empty() && handle.dials().is_empty());
 }
 

@@ -163,18 +163,13 @@ async fn a_call_is_settled_only_from_where_it_may_be() {
             .await
             .unwrap()
     );
-    let unconfirmed = [CallState::InFlight];
-    assert!(
-        table
-            .settle_call(
-                &call.locator,
-                &unconfirmed,
-                CallState::Unconfirmed,
-                Some("timed out")
-            )
-            .await
-            .unwrap()
-    );
+    let in_flight = [CallState::InFlight];
+    let unconfirmed =
+        |reason| table.settle_call(&call.locator, &in_flight, CallState::Unconfirmed, Some(reason));
+    assert!(unconfirmed("timed out").await.unwrap());
+    // An update whose answer was lost is sent again, and what comes of it is still to be done.
+    assert!(unconfirmed("timed out").await.unwrap());
+    assert!(!unconfirmed("reset").await.unwrap());
     assert!(
         table
             .settle_call(&call.locator, &from, CallState::Lost, None)
