@@ -1,6 +1,6 @@
 //! WAV files.
 
-use std::io::{Cursor, ErrorKind};
+use std::io::{Cursor, ErrorKind, Read};
 
 use domain::voicebot::Rate;
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
@@ -11,6 +11,10 @@ use crate::{pcm, resample::resample_floats};
 pub const LONGEST_SECONDS: u32 = 300;
 /// Rates that are sound.
 const RATES: std::ops::RangeInclusive<u32> = 4_000..=192_000;
+/// How long the description of the samples is in its longest form.
+const LONGEST_FORMAT: usize = 40;
+/// The tag of that form, WAVEFORMATEXTENSIBLE.
+const EXTENSIBLE: u16 = 0xfffe;
 
 /// Why bytes are not taken as a WAV file, and what to do. To be said after the file's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,13 +61,22 @@ impl From<hound::Error> for WavError {
 
 /// The PCM of a WAV file at a rate of a call: two channels become one, other rates are resampled.
 pub fn from_wav(wav: &[u8], rate: Rate) -> Result<Vec<u8>, WavError> {
-    let mut reader = WavReader::new(Cursor::new(wav))?;
+    let Parts {
+        format,
+        data_bytes,
+        data,
+    } = Parts::of(wav)?;
+    let mut reader = WavReader::new(Cursor::new(head(&format, data_bytes)).chain(data))?;
     let spec = reader.spec();
     if !(1..=2).contains(&spec.channels) {
         return Err(WavError::Channels(spec.channels));
     }
     if !RATES.contains(&spec.sample_rate) {
         return Err(WavError::SampleRate(spec.sample_rate));
+    }
+    // Hound takes any number for the valid bits.
+    if !(1..=32).contains(&spec.bits_per_sample) {
+        return Err(WavError::Encoding);
     }
     // What the header promises is not what there is; nothing is reserved for it.
     if reader.duration() > LONGEST_SECONDS.saturating_mul(spec.sample_rate) {
@@ -101,6 +114,97 @@ pub fn from_wav(wav: &[u8], rate: Rate) -> Result<Vec<u8>, WavError> {
     };
     let resampled = resample_floats(mono, spec.sample_rate, rate.hz());
     Ok(pcm::bytes(resampled.into_iter().map(pcm::from_float)))
+}
+
+/// What of a WAV file is sound.
+struct Parts<'a> {
+    /// The description of the samples, as hound reads it rightly.
+    format: Vec<u8>,
+    /// How many bytes the header says the samples have; not how many there are.
+    data_bytes: u32,
+    /// The samples, and what follows them.
+    data: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    /// Hound's own walk over the chunks takes the byte that pads an odd one for the next chunk's first.
+    fn of(wav: &'a [u8]) -> Result<Self, WavError> {
+        let mut rest = wav;
+        hound::read_wave_header(&mut rest)?;
+        let mut format = None;
+        loop {
+            let (id, after) = rest.split_first_chunk::<4>().ok_or(WavError::CutOff)?;
+            let (length, body) = after.split_first_chunk::<4>().ok_or(WavError::CutOff)?;
+            let length = u32::from_le_bytes(*length);
+            if id == b"data" {
+                return Ok(Self {
+                    format: format.ok_or(WavError::Unreadable("missing fmt chunk"))?,
+                    data_bytes: length,
+                    data: body,
+                });
+            }
+            let (chunk, next) = usize::try_from(length)
+                .ok()
+                .and_then(|length| body.split_at_checked(length))
+                .ok_or(WavError::CutOff)?;
+            if id == b"fmt " {
+                format = Some(as_hound_reads(chunk));
+            }
+            rest = if length % 2 == 1 {
+                without_padding(next)
+            } else {
+                next
+            };
+        }
+    }
+}
+
+/// What follows an odd chunk, without the byte that pads it. Some writers forget that byte: then an id begins in its
+/// place.
+fn without_padding(next: &[u8]) -> &[u8] {
+    let padded = next.get(1..).unwrap_or_default();
+    // The rest of an unpadded id and a length may look like an id, but not like one of these.
+    let is_padded = padded.starts_with(b"data") || padded.starts_with(b"fmt ");
+    let is_id = |id: &[u8; 4]| id.iter().all(|letter| (b' '..=b'~').contains(letter));
+    if !is_padded && next.first_chunk().is_some_and(is_id) {
+        next
+    } else {
+        padded
+    }
+}
+
+/// A description of samples in which hound finds them where they are. Where WAVEFORMATEXTENSIBLE has fewer valid bits than
+/// its container, they are the container's highest (["left-aligned"][remarks]) and the rest is zero, but hound takes
+/// the lowest. The whole container says the same.
+///
+/// [remarks]: https://learn.microsoft.com/windows-hardware/drivers/ddi/ksmedia/ns-ksmedia-waveformatextensible#remarks
+fn as_hound_reads(format: &[u8]) -> Vec<u8> {
+    // Hound would take more for the next chunk.
+    let mut format = format[..format.len().min(LONGEST_FORMAT)].to_vec();
+    if format.len() == LONGEST_FORMAT {
+        let field = |at: usize| u16::from_le_bytes([format[at], format[at + 1]]);
+        let (tag, channels, frame_bytes) = (field(0), field(2), field(12));
+        let (container_bits, valid_bits) = (field(14), field(18));
+        let is_whole = u32::from(channels) * u32::from(container_bits) == u32::from(frame_bytes) * 8;
+        if tag == EXTENSIBLE && is_whole && valid_bits < container_bits {
+            format.copy_within(14..16, 18);
+        }
+    }
+    format
+}
+
+/// A header of nothing but what hound needs.
+fn head(format: &[u8], data_bytes: u32) -> Vec<u8> {
+    let format_bytes = format.len() as u32;
+    [
+        // The file's own length, which hound does not heed.
+        b"RIFF\0\0\0\0WAVEfmt ".as_slice(),
+        &format_bytes.to_le_bytes(),
+        format,
+        b"data",
+        &data_bytes.to_le_bytes(),
+    ]
+    .concat()
 }
 
 /// PCM as a WAV file. Half a sample at the end is dropped.

@@ -67,9 +67,11 @@ impl Track {
     /// # Errors
     ///
     /// As [`Track::from_wav`].
-    pub fn read_wav(reader: impl Read, rate_hz: u32) -> Result<Self, String> {
+    pub fn read_wav(mut reader: impl Read, rate_hz: u32) -> Result<Self, String> {
         let problem = |err: hound::Error| format!("is no WAV file of uncompressed sound: {err}");
-        let mut wav = hound::WavReader::new(reader).map_err(problem)?;
+        let mut file = Vec::new();
+        reader.read_to_end(&mut file).map_err(|err| problem(err.into()))?;
+        let mut wav = hound::WavReader::new(Cursor::new(for_hound(&file))).map_err(problem)?;
         let spec = wav.spec();
         let values: Vec<f32> = match spec.sample_format {
             hound::SampleFormat::Float => wav.samples::<f32>().collect::<Result<_, _>>().map_err(problem)?,
@@ -154,6 +156,47 @@ impl Track {
         let start = (0..=last).step_by(step).max_by_key(energy)?;
         (energy(&start) > 0).then_some(start)
     }
+}
+
+/// The same sound as hound reads it rightly: only the chunks that say something about it. What is wrong with a file is
+/// left for hound to find.
+fn for_hound(file: &[u8]) -> Vec<u8> {
+    let (riff, mut rest) = file.split_at(file.len().min(12));
+    let mut kept = riff.to_vec();
+    while let Some((&[a, b, c, d, length @ ..], body)) = rest.split_first_chunk::<8>() {
+        let length = u32::from_le_bytes(length) as usize;
+        let Some((content, next)) = body.split_at_checked(length) else {
+            break;
+        };
+        match &[a, b, c, d] {
+            b"data" => break,
+            b"fmt " => {
+                kept.extend_from_slice(&rest[..8]);
+                kept.extend_from_slice(&with_whole_containers(content));
+            }
+            _ => {}
+        }
+        // Hound does not skip the zero after a chunk of odd length. A file without that zero is wrong, but clear.
+        rest = match next {
+            [0, next @ ..] if length % 2 == 1 => next,
+            next => next,
+        };
+    }
+    kept.extend_from_slice(rest);
+    kept
+}
+
+/// In WAVEFORMATEXTENSIBLE, samples of fewer bits than their containers fill these from the top, with zeros below: as
+/// many bits as the container has say the same. Hound would look for them at the bottom.
+fn with_whole_containers(format: &[u8]) -> Vec<u8> {
+    let mut format = format.to_vec();
+    if format.len() >= 40 && format.starts_with(&[0xfe, 0xff]) {
+        let bits = |at: usize| u16::from_le_bytes([format[at], format[at + 1]]);
+        if bits(18) < bits(14) {
+            format.copy_within(14..16, 18);
+        }
+    }
+    format
 }
 
 /// Pearson's correlation without the means: sound has none.
@@ -413,6 +456,31 @@ mod tests {
                 .unwrap_err()
                 .contains("no WAV")
         );
+    }
+
+    #[test]
+    fn a_wav_of_wide_containers_and_odd_chunks_is_read() {
+        let chunk =
+            |id: &[u8; 4], length: u32, body: &[u8]| [id.as_slice(), &length.to_le_bytes(), body].concat();
+        // WAVEFORMATEXTENSIBLE: mono, 8 kHz, 24 valid bits in 32, PCM.
+        let format = [
+            b"\xfe\xff\x01\0\x40\x1f\0\0\0\x7d\0\0\x04\0\x20\0\x16\0\x18\0".as_slice(),
+            b"\x04\0\0\0\x01\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71",
+        ]
+        .concat();
+        let halves = [1_i32 << 30, -(1 << 30), 256, -256 * 1_000];
+        let data = halves.map(i32::to_le_bytes).concat();
+        for list in [b"abc\0".as_slice(), b"abc"] {
+            let file = [
+                b"RIFF\0\0\0\0WAVE".to_vec(),
+                chunk(b"fmt ", 40, &format),
+                chunk(b"LIST", 3, list),
+                chunk(b"data", 16, &data),
+            ]
+            .concat();
+            let track = Track::read_wav(Cursor::new(file), 8_000).unwrap();
+            assert_eq!(track.samples, [16_384, -16_384, 0, -4]);
+        }
     }
 
     #[test]
