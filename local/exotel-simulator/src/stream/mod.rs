@@ -56,7 +56,8 @@ pub struct StreamOptions {
     /// Milliseconds that sound waits before it is played when there was none, so that what follows may be late by as
     /// much.
     pub jitter_ms: u64,
-    /// Milliseconds of sound that may wait to be played before the bot is too far ahead.
+    /// Milliseconds of sound that may wait when another chunk comes, besides the tenth that a bot gains which sends each
+    /// when nine tenths of the last one are over. With more waiting it is too far ahead.
     pub most_ahead_ms: u64,
     /// Echo the marks whose sound a `clear` dropped, at once. `false`: they are never echoed.
     pub echo_cleared_marks: bool,

@@ -6,9 +6,28 @@ use std::collections::VecDeque;
 use serde::Serialize;
 
 use super::sound::{to_ms, to_samples};
+use super::view::MOST_KEPT;
 
 /// Silence inside what the bot says that is longer than this is a pause, not a gap.
 const LONGEST_GAP_MS: u64 = 1_000;
+/// Peak, of 32 768, up to which sound is silence: 50 dB below full scale. Comfort noise, dither and the idle codes of
+/// mu-law and A-law stay under it; the softest syllable of a voice on a telephone line is far above.
+const SILENCE_PEAK: u16 = 100;
+/// Sound is judged loud or silent by so many milliseconds at once: less than a syllable, more than any wave of a voice,
+/// which passes through zero.
+const WINDOW_MS: u64 = 20;
+/// Silence up to this is part of what is said: the stop before a plosive, a breath between words.
+const BREATH_MS: u64 = 200;
+/// Sound that may wait to be played: more than anybody says at once. A bot that floods the line must not fill the memory.
+const MOST_WAITING_MS: u64 = 600_000;
+/// Chunks and marks together that may wait: enough for ten minutes of the smallest chunks at the highest rate, with a mark
+/// behind each.
+const MOST_WAITING_ITEMS: usize = 20_000;
+
+/// Whether any of it is louder than silence.
+pub(crate) fn is_loud(samples: &[i16]) -> bool {
+    samples.iter().any(|sample| sample.unsigned_abs() > SILENCE_PEAK)
+}
 
 /// The bot's sound ran out and went on shortly after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -41,6 +60,34 @@ enum Item {
     Mark(String),
 }
 
+/// What of the sound heard is voice. A bot may stream without pause, with silence or faint noise where it says nothing.
+#[derive(Debug)]
+struct Voice {
+    breath: usize,
+    /// Samples of it.
+    total: usize,
+    /// Samples of it since the last silence that was longer than a breath.
+    in_a_row: usize,
+    first: Option<usize>,
+    end: Option<usize>,
+}
+
+impl Voice {
+    fn hear(&mut self, at: usize, samples: usize) {
+        if self.is_broken(at) {
+            self.in_a_row = 0;
+        }
+        self.total += samples;
+        self.in_a_row += samples;
+        self.first.get_or_insert(at);
+        self.end = Some(at + samples);
+    }
+
+    fn is_broken(&self, at: usize) -> bool {
+        self.end.is_none_or(|end| at - end > self.breath)
+    }
+}
+
 /// The player.
 #[derive(Debug)]
 pub(crate) struct Playback {
@@ -48,17 +95,20 @@ pub(crate) struct Playback {
     /// Samples of silence before sound that comes when there is none.
     lead: usize,
     queue: VecDeque<Item>,
+    /// Samples in the queue that wait to be played.
+    waiting: usize,
     /// Everything heard, from the stream's start on: its length is the time.
     heard: Vec<i16>,
-    marks_played: Vec<String>,
-    voiced: usize,
-    in_a_row: usize,
-    /// Where the bot's sound ended.
-    voice_end: Option<usize>,
-    /// Where it ended, if what comes next may be the same utterance.
+    /// The last marks played, and how many were before them.
+    marks_played: VecDeque<String>,
+    marks_forgotten: usize,
+    /// Samples of the bot's that were played, silent ones too.
+    played: usize,
+    voice: Voice,
+    /// Where the bot's sound ended, if what comes next may be the same utterance.
     utterance_end: Option<usize>,
-    first_heard: Option<usize>,
     gaps: Vec<Gap>,
+    gaps_left_off: u64,
 }
 
 impl Playback {
@@ -67,26 +117,34 @@ impl Playback {
             rate_hz,
             lead: to_samples(lead_ms, rate_hz),
             queue: VecDeque::new(),
+            waiting: 0,
             heard: Vec::new(),
-            marks_played: Vec::new(),
-            voiced: 0,
-            in_a_row: 0,
-            voice_end: None,
+            marks_played: VecDeque::new(),
+            marks_forgotten: 0,
+            played: 0,
+            voice: Voice {
+                breath: to_samples(BREATH_MS, rate_hz),
+                total: 0,
+                in_a_row: 0,
+                first: None,
+                end: None,
+            },
             utterance_end: None,
-            first_heard: None,
             gaps: Vec::new(),
+            gaps_left_off: 0,
         }
     }
 
     /// Plays up to, but not, the sample `to`. Answers the marks reached, in order.
     pub(crate) fn advance(&mut self, to: usize) -> Vec<String> {
+        let window = to_samples(WINDOW_MS, self.rate_hz);
         let mut reached = Vec::new();
         loop {
             let room = to.saturating_sub(self.heard.len());
             match self.queue.front_mut() {
                 Some(Item::Mark(_)) => {
                     if let Some(Item::Mark(name)) = self.queue.pop_front() {
-                        self.marks_played.push(name.clone());
+                        self.count_mark(&name);
                         reached.push(name);
                         self.utterance_end = None;
                     }
@@ -96,7 +154,7 @@ impl Playback {
                     let silent = room.min(*left);
                     *left -= silent;
                     let over = *left == 0;
-                    self.hear_nothing(silent);
+                    self.heard.resize(self.heard.len() + silent, 0);
                     if over {
                         self.queue.pop_front();
                     }
@@ -111,46 +169,64 @@ impl Playback {
                             ms: to_ms(at - end, self.rate_hz),
                         };
                         if at > end && gap.ms <= LONGEST_GAP_MS {
-                            self.gaps.push(gap);
+                            if self.gaps.len() < MOST_KEPT {
+                                self.gaps.push(gap);
+                            } else {
+                                self.gaps_left_off += 1;
+                            }
                         }
                     }
                     let until = samples.len().min(*done + room);
                     self.heard.extend_from_slice(&samples[*done..until]);
-                    self.voiced += until - *done;
-                    self.in_a_row += until - *done;
+                    let mut from = *done;
+                    while from < until {
+                        // By windows of the chunk, so that it does not matter when the clock is looked at.
+                        let begin = from / window * window;
+                        let end = samples.len().min(begin + window);
+                        let to = end.min(until);
+                        if is_loud(&samples[begin..end]) {
+                            self.voice.hear(at + from - *done, to - from);
+                        }
+                        from = to;
+                    }
+                    self.played += until - *done;
+                    self.waiting -= until - *done;
                     *done = until;
                     let over = until == samples.len();
-                    self.first_heard.get_or_insert(at);
-                    self.voice_end = Some(self.heard.len());
-                    self.utterance_end = self.voice_end;
+                    self.utterance_end = Some(self.heard.len());
                     if over {
                         self.queue.pop_front();
                     }
                 }
-                None => self.hear_nothing(room),
+                None => self.heard.resize(self.heard.len() + room, 0),
             }
         }
     }
 
-    fn hear_nothing(&mut self, samples: usize) {
-        self.heard.resize(self.heard.len() + samples, 0);
-        self.in_a_row = 0;
-    }
-
-    /// Sound that arrived at the sample reached.
-    pub(crate) fn push_chunk(&mut self, samples: Vec<i16>) {
+    /// Sound that arrived at the sample reached. Answers whether there was room for it; without, it is dropped.
+    pub(crate) fn push_chunk(&mut self, samples: Vec<i16>) -> bool {
         if samples.is_empty() {
-            return;
+            return true;
+        }
+        let is_too_much = self.waiting + samples.len() > to_samples(MOST_WAITING_MS, self.rate_hz);
+        if is_too_much || self.queue.len() >= MOST_WAITING_ITEMS {
+            return false;
         }
         if self.queue.is_empty() && self.lead > 0 {
             self.queue.push_back(Item::Lead(self.lead));
         }
+        self.waiting += samples.len();
         self.queue.push_back(Item::Chunk { samples, done: 0 });
+        true
     }
 
-    /// A mark behind everything that came so far.
-    pub(crate) fn push_mark(&mut self, name: String) {
-        self.queue.push_back(Item::Mark(name));
+    /// A mark behind everything that came so far. Answers whether there was room for it; without, it is dropped.
+    pub(crate) fn push_mark(&mut self, name: String) -> bool {
+        let has_room = self.queue.len() < MOST_WAITING_ITEMS;
+        if has_room {
+            self.queue.push_back(Item::Mark(name));
+        }
+        has_room
     }
 
     /// Drops what has not begun.
@@ -169,6 +245,7 @@ impl Playback {
             }
         }
         self.queue = kept;
+        self.waiting = cleared.left;
         self.utterance_end = None;
         cleared
     }
@@ -188,44 +265,68 @@ impl Playback {
 
     /// Samples that wait to be played.
     pub(crate) fn ahead(&self) -> usize {
-        let samples = |item: &Item| match item {
-            Item::Chunk { samples, done } => samples.len() - done,
-            Item::Lead(_) | Item::Mark(_) => 0,
-        };
-        self.queue.iter().map(samples).sum()
+        self.waiting
     }
 
-    /// Samples of the bot's sound heard so far.
+    /// The sample reached.
+    pub(crate) fn now(&self) -> usize {
+        self.heard.len()
+    }
+
+    /// Samples of the bot's sound played so far, silent ones too.
+    pub(crate) fn played(&self) -> usize {
+        self.played
+    }
+
+    /// Samples of the bot's voice heard so far.
     pub(crate) fn voiced(&self) -> usize {
-        self.voiced
+        self.voice.total
     }
 
-    /// Samples of it heard without a break, up to now.
+    /// Samples of it heard without a silence longer than a breath, up to now.
     pub(crate) fn voice_in_a_row(&self) -> usize {
-        self.in_a_row
+        if self.voice.is_broken(self.now()) {
+            0
+        } else {
+            self.voice.in_a_row
+        }
     }
 
-    /// Samples since the bot's sound ended, or since the start.
+    /// Samples since the bot's voice ended, or since the start.
     pub(crate) fn quiet_for(&self) -> usize {
-        self.heard.len() - self.voice_end.unwrap_or(0)
+        self.now() - self.voice.end.unwrap_or(0)
     }
 
-    /// Counts a mark whose sound was dropped as played.
+    /// Counts a mark as played; also one whose sound was dropped.
     pub(crate) fn count_mark(&mut self, name: &str) {
-        self.marks_played.push(name.to_owned());
+        if self.marks_played.len() == MOST_KEPT {
+            self.marks_played.pop_front();
+            self.marks_forgotten += 1;
+        }
+        self.marks_played.push_back(name.to_owned());
     }
 
-    pub(crate) fn marks_played(&self) -> &[String] {
-        &self.marks_played
+    /// Looks for a mark of this name among those played after the first `before`. Answers how many were played up to it,
+    /// itself included.
+    pub(crate) fn mark_played(&self, name: &str, before: usize) -> Option<usize> {
+        let skipped = before.saturating_sub(self.marks_forgotten);
+        let mut marks = self.marks_played.iter().enumerate().skip(skipped);
+        let (at, _) = marks.find(|(_, mark)| *mark == name)?;
+        Some(self.marks_forgotten + at + 1)
     }
 
-    /// When the bot was first heard.
+    /// When the bot's voice was first heard.
     pub(crate) fn first_heard_ms(&self) -> Option<u64> {
-        self.first_heard.map(|at| to_ms(at, self.rate_hz))
+        self.voice.first.map(|at| to_ms(at, self.rate_hz))
     }
 
     pub(crate) fn gaps(&self) -> &[Gap] {
         &self.gaps
+    }
+
+    /// Gaps that came after as many as are kept.
+    pub(crate) fn gaps_left_off(&self) -> u64 {
+        self.gaps_left_off
     }
 
     /// Everything heard.
@@ -302,12 +403,12 @@ mod tests {
             }
             reached(playback.advance(now), &mut seen);
             prop_assert!(seen.is_sorted(), "{seen:?}");
-            let (voiced, ahead) = (playback.voiced(), playback.ahead());
-            prop_assert_eq!(voiced + ahead + dropped, pushed.iter().sum::<usize>());
+            let (played, ahead) = (playback.played(), playback.ahead());
+            prop_assert_eq!(played + ahead + dropped, pushed.iter().sum::<usize>());
             let heard = playback.into_heard();
             prop_assert_eq!(heard.len(), now);
             let sounds: Vec<i16> = heard.into_iter().filter(|sample| *sample != 0).collect();
-            prop_assert_eq!(sounds.len(), voiced);
+            prop_assert_eq!(sounds.len(), played);
             prop_assert!(sounds.is_sorted(), "chunks are heard in order");
         }
     }
@@ -316,9 +417,9 @@ mod tests {
     fn sound_is_heard_when_it_came_and_marks_when_all_before_them_was() {
         let mut playback = Playback::new(8_000, 0);
         assert!(playback.advance(800).is_empty());
-        playback.push_chunk(vec![1; 1_600]);
+        playback.push_chunk(vec![1_000; 1_600]);
         playback.push_mark("a".to_owned());
-        playback.push_chunk(vec![2; 800]);
+        playback.push_chunk(vec![2_000; 800]);
         playback.push_mark("b".to_owned());
         assert_eq!((playback.next_mark_at(), playback.ahead()), (Some(2_400), 2_400));
         assert!(playback.advance(2_399).is_empty());
@@ -330,7 +431,7 @@ mod tests {
         assert_eq!(heard.len(), 9_000);
         assert_eq!(
             (heard[799], heard[800], heard[2_399], heard[2_400], heard[3_200]),
-            (0, 1, 1, 2, 0)
+            (0, 1_000, 1_000, 2_000, 0)
         );
     }
 
@@ -380,12 +481,65 @@ mod tests {
     }
 
     #[test]
+    fn a_breath_does_not_break_the_voice_but_a_pause_does() {
+        let mut playback = Playback::new(8_000, 0);
+        let pieces = [(1_000, 800), (50, 1_280), (-1_000, 800), (-50, 1_760)];
+        playback.push_chunk(
+            pieces
+                .iter()
+                .flat_map(|(sample, length)| vec![*sample; *length])
+                .collect(),
+        );
+        let mut look = |to| {
+            playback.advance(to);
+            (playback.voice_in_a_row(), playback.quiet_for(), playback.voiced())
+        };
+        assert_eq!(look(700), (700, 0, 700));
+        assert_eq!(look(2_080), (800, 1_280, 800));
+        assert_eq!(look(2_481), (1_201, 0, 1_201));
+        assert_eq!(look(4_480), (1_600, 1_600, 1_600));
+        assert_eq!(look(4_481), (0, 1_601, 1_600));
+        assert_eq!(look(9_000), (0, 6_120, 1_600));
+        playback.push_chunk(vec![1_000; 80]);
+        playback.advance(9_080);
+        assert_eq!((playback.voice_in_a_row(), playback.played()), (80, 4_720));
+    }
+
+    #[test]
+    fn there_is_room_for_ten_minutes_and_for_so_many_items() {
+        let mut playback = Playback::new(8_000, 100);
+        assert!(!playback.push_chunk(vec![1; 601 * 8_000]));
+        assert!(playback.push_chunk(vec![1; 599 * 8_000]));
+        assert!(!playback.push_chunk(vec![1; 8_001]) && playback.push_chunk(vec![1; 8_000]));
+        assert_eq!(playback.ahead(), 600 * 8_000);
+        playback.clear();
+        assert_eq!(playback.ahead(), 0);
+        while playback.push_chunk(vec![1]) {
+            assert!(playback.ahead() <= MOST_WAITING_ITEMS);
+        }
+        assert!(!playback.push_mark("a".to_owned()));
+    }
+
+    #[test]
+    fn a_mark_is_found_although_older_ones_were_forgotten() {
+        let mut playback = Playback::new(8_000, 0);
+        for at in 0..MOST_KEPT + 10 {
+            playback.push_mark(at.to_string());
+            playback.advance(at);
+        }
+        assert_eq!(playback.mark_played("9", 0), None);
+        assert_eq!(playback.mark_played("10", 0), Some(11));
+        assert_eq!(playback.mark_played("10", 11), None);
+        assert_eq!(playback.mark_played("10009", 11), Some(10_010));
+    }
+
+    #[test]
     fn the_lead_takes_up_lateness() {
         let mut playback = Playback::new(8_000, 50);
-        playback.push_chunk(vec![1; 800]);
+        playback.push_chunk(vec![1_000; 800]);
         // 40 ms late, which the 50 ms before the first chunk make up for.
         playback.advance(800 + 320);
-        playback.push_chunk(vec![1; 800]);
+        playback.push_chunk(vec![1_000; 800]);
         playback.advance(8_000);
         assert!(playback.gaps().is_empty());
         assert_eq!(playback.first_heard_ms(), Some(50));

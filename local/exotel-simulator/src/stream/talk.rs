@@ -26,9 +26,11 @@ pub enum Step {
     Digits(String),
     /// Is silent until this mark was echoed: everything before it was played.
     WaitForMark(String),
-    /// Is silent until the bot has been heard for so many milliseconds without a break.
+    /// Is silent until the bot's voice has been heard for so many milliseconds without a break; a silence of up to 200 ms
+    /// is a breath, and none.
     WaitForVoiceMs(u64),
-    /// Is silent until the bot has said something since the person last did, and nothing for so many milliseconds.
+    /// Is silent until the bot has said something since the person last did, and nothing for so many milliseconds; sound
+    /// that is 50 dB below full scale or softer says nothing.
     WaitForQuietMs(u64),
     /// Hangs up; what follows is never done. `false` does nothing.
     HangUp(bool),
@@ -223,10 +225,9 @@ impl Source {
                 Act::Wait(wait) => {
                     let came = match wait {
                         Wait::Mark(name) => {
-                            let echoed = &heard.marks_played()[self.marks_before..];
-                            let at = echoed.iter().position(|mark| mark == name);
-                            self.marks_before += at.map_or(0, |at| at + 1);
-                            at.is_some()
+                            let played = heard.mark_played(name, self.marks_before);
+                            self.marks_before = played.unwrap_or(self.marks_before);
+                            played.is_some()
                         }
                         Wait::Voice(wanted) => heard.voice_in_a_row() >= *wanted,
                         Wait::Quiet(wanted) => {
@@ -333,7 +334,7 @@ mod tests {
             heard.advance(at * 800);
             assert!(!source.next(800, &heard).hangs_up, "the bot has said nothing yet");
         }
-        heard.push_chunk(vec![5; 1_600]);
+        heard.push_chunk(vec![5_000; 1_600]);
         heard.advance(5_600);
         assert!(!source.next(800, &heard).hangs_up, "it has only just ended");
         heard.advance(7_200);

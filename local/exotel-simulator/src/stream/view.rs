@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::playback::Gap;
 use super::sound::Track;
 
-/// Events and violations of one stream that are kept; a bot that does nothing else wrong should not fill the memory.
-const MOST_KEPT: usize = 10_000;
+/// Events, violations, marks, clears and gaps of one stream that are kept, of each: a bot that goes on and on should not
+/// fill the memory.
+pub(super) const MOST_KEPT: usize = 10_000;
 
 /// How a stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -83,7 +84,7 @@ pub enum ViolationKind {
     MissingField,
     /// The `stream_sid` of another stream.
     WrongStreamSid,
-    /// More sound waits to be played than the bot should be ahead.
+    /// More sound waited when another chunk came than the bot should be ahead; or more of anything than can be kept.
     TooFarAhead,
     /// The bot does not read what it is sent.
     NotReading,
@@ -183,11 +184,11 @@ pub struct StreamView {
     pub chunks: u64,
     /// Bytes of sound in them.
     pub chunk_bytes: u64,
-    /// The bot's sound heard, in milliseconds.
+    /// The bot's sound heard, in milliseconds; what it sent of silence too.
     pub heard_ms: u64,
-    /// When the first chunk came, in milliseconds from the stream's start.
+    /// When the first chunk came that was not silent, in milliseconds from the stream's start.
     pub first_audio_ms: Option<u64>,
-    /// When the first of it was heard.
+    /// When the bot's voice was first heard, to 20 ms.
     pub first_heard_ms: Option<u64>,
     /// The most sound that ever waited to be played, in milliseconds.
     pub most_ahead_ms: u64,
@@ -203,6 +204,8 @@ pub struct StreamView {
     pub violations: Vec<Violation>,
     /// What happened.
     pub events: Vec<StreamEvent>,
+    /// Marks, clears, gaps, violations and events that came after 10 000 of their kind, and are in none of these lists.
+    pub left_off: u64,
     /// Who ended it.
     pub disconnected_by: Option<DisconnectedBy>,
     /// `stop.reason`, if a `stop` was sent.
@@ -211,6 +214,24 @@ pub struct StreamView {
     pub close_code: Option<u16>,
     /// Why it failed.
     pub error: Option<String>,
+}
+
+impl StreamView {
+    pub(super) fn add_mark(&mut self, mark: MarkView) {
+        keep(&mut self.marks, mark, &mut self.left_off);
+    }
+
+    pub(super) fn add_clear(&mut self, clear: ClearView) {
+        keep(&mut self.clears, clear, &mut self.left_off);
+    }
+}
+
+fn keep<T>(list: &mut Vec<T>, item: T, left_off: &mut u64) {
+    if list.len() < MOST_KEPT {
+        list.push(item);
+    } else {
+        *left_off += 1;
+    }
 }
 
 /// A stream with its sound.
@@ -292,10 +313,8 @@ impl Recorder {
         };
         // Unlocked before others are told: they may look at this stream.
         {
-            let mut report = self.lock();
-            if report.view.events.len() < MOST_KEPT {
-                report.view.events.push(event.clone());
-            }
+            let view = &mut self.lock().view;
+            keep(&mut view.events, event.clone(), &mut view.left_off);
         }
         (self.tell)(&event);
     }
@@ -303,13 +322,12 @@ impl Recorder {
     pub(crate) fn violation(&self, at_ms: u64, kind: ViolationKind, detail: impl Into<String>) {
         let detail = detail.into();
         self.change(|view| {
-            if view.violations.len() < MOST_KEPT {
-                view.violations.push(Violation {
-                    at_ms,
-                    kind,
-                    detail: detail.clone(),
-                });
-            }
+            let violation = Violation {
+                at_ms,
+                kind,
+                detail: detail.clone(),
+            };
+            keep(&mut view.violations, violation, &mut view.left_off);
         });
         self.event(at_ms, "violation", detail);
     }

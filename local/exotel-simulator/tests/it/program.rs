@@ -1,7 +1,11 @@
 //! The program itself.
 
+use std::f64::consts::TAU;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use exotel_simulator::Track;
 
 use crate::bot::{Bot, BotServer};
 use crate::harness::within;
@@ -46,6 +50,29 @@ fn help_names_every_option_with_an_explanation() {
     assert!(help.contains("/_sim/journal"));
 }
 
+#[test]
+fn help_of_a_call_names_what_is_said_and_what_is_kept() {
+    let output = Command::new(env!("CARGO_BIN_EXE_exotel-simulator"))
+        .args(["call", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    for option in [
+        "--wss",
+        "--connect",
+        "--wav",
+        "--script",
+        "--digits",
+        "--record",
+        "--json",
+    ] {
+        assert!(
+            help.lines().any(|line| line.trim_start().starts_with(option)),
+            "{option}\n{help}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn the_first_line_says_where_it_listens() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_exotel-simulator"))
@@ -79,12 +106,17 @@ async fn the_first_line_says_where_it_listens() {
     assert!(connected.is_ok(), "{url}");
 }
 
+/// Runs `exotel-simulator call`.
+async fn run_call(arguments: &[&str]) -> Output {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_exotel-simulator"));
+    program.arg("call").args(arguments);
+    let output = tokio::task::spawn_blocking(move || program.output().unwrap());
+    within(output).await.unwrap()
+}
+
 /// Runs `exotel-simulator call` and gives its exit code and what it printed.
 async fn call(arguments: &[&str]) -> (i32, String) {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_exotel-simulator"));
-    program.arg("call").args(arguments).stderr(Stdio::null());
-    let output = tokio::task::spawn_blocking(move || program.output().unwrap());
-    let output = within(output).await.unwrap();
+    let output = run_call(arguments).await;
     (
         output.status.code().unwrap(),
         String::from_utf8(output.stdout).unwrap(),
@@ -94,7 +126,7 @@ async fn call(arguments: &[&str]) -> (i32, String) {
 #[tokio::test]
 async fn a_call_to_an_echo_is_reported_and_recorded() {
     let server = BotServer::start(&[], Bot::echo).await;
-    let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (script, record) = (directory.join("echo.json"), directory.join("echo.wav"));
     std::fs::write(
         &script,
@@ -152,4 +184,68 @@ async fn a_call_to_a_bot_that_breaks_rules_ends_with_1() {
     );
     let (code, report) = call(&["--wss", "ws://127.0.0.1:9/"]).await;
     assert_eq!((code, report.matches("handshake").count()), (1, 2), "{report}");
+}
+
+/// The sample of a sweep over a voice's range, louder and softer as syllables are, that is spoken at `time` seconds.
+fn sweep(time: f64) -> f64 {
+    let phase = TAU * (250.0 * time + 750.0 * time * time);
+    phase.sin() * (0.6 - 0.4 * (TAU * 4.0 * time).cos())
+}
+
+#[tokio::test]
+async fn a_wav_is_said_as_it_is_and_what_is_heard_is_recorded() {
+    const MS: u32 = 1_500;
+    let server = BotServer::start(&[], Bot::echo).await;
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (said, record) = (directory.join("said.wav"), directory.join("heard.wav"));
+    let spec = hound::WavSpec {
+        channels: 2,
+        sample_rate: 44_100,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut wav = hound::WavWriter::create(&said, spec).unwrap();
+    for at in 0..spec.sample_rate * MS / 1_000 {
+        let value = sweep(f64::from(at) / f64::from(spec.sample_rate));
+        for loudness in [18_000.0, 6_000.0] {
+            wav.write_sample((value * loudness) as i16).unwrap();
+        }
+    }
+    wav.finalize().unwrap();
+
+    let (code, report) = call(&[
+        "--wss",
+        &server.url("/"),
+        "--wav",
+        said.to_str().unwrap(),
+        "--linger-ms",
+        "800",
+        "--record",
+        record.to_str().unwrap(),
+    ])
+    .await;
+    assert_eq!(code, 0, "{report}");
+    // Made at the line's rate, not read from the file: a misreading of the file would be in both.
+    let rate_hz = 8_000;
+    let expected = Track {
+        rate_hz,
+        samples: (0..rate_hz * MS / 1_000)
+            .map(|at| (sweep(f64::from(at) / f64::from(rate_hz)) * 12_000.0) as i16)
+            .collect(),
+    };
+    let heard = Track::from_wav(&record, rate_hz).unwrap();
+    let (likeness, delay_ms) = expected.likeness(&heard, 3_000);
+    assert!(likeness >= 0.95, "{likeness} after {delay_ms} ms\n{report}");
+}
+
+#[tokio::test]
+async fn a_wav_that_is_not_there_is_named_and_nobody_is_called() {
+    let server = BotServer::start(&[], Bot::echo).await;
+    let missing = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nobody-recorded-this.wav");
+    let output = run_call(&["--wss", &server.url("/"), "--wav", missing.to_str().unwrap()]).await;
+    let problem = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{problem}");
+    assert!(problem.contains(missing.to_str().unwrap()), "{problem}");
+    assert!(output.stdout.is_empty());
+    assert!(server.requests().is_empty(), "{:?}", server.requests());
 }

@@ -94,7 +94,7 @@ pub(crate) struct Call {
     #[arg(long, value_name = "MS", default_value_t = StreamOptions::default().jitter_ms)]
     jitter_ms: u64,
 
-    /// Milliseconds of sound that may wait to be played; more is a violation.
+    /// Milliseconds of sound that may wait when a chunk comes, besides a tenth of what was said; more is a violation.
     #[arg(long, value_name = "MS", default_value_t = StreamOptions::default().most_ahead_ms)]
     most_ahead_ms: u64,
 
@@ -282,6 +282,13 @@ fn summary(report: &StreamReport) -> String {
                 "echo",
                 format!("what was heard is what was said, {delay_ms} ms later ({likeness:.3})"),
             );
+        }
+        if view.left_off > 0 {
+            let more = format!(
+                "{} marks, clears, gaps, violations and events more",
+                view.left_off
+            );
+            line("left off", more);
         }
         if view.unheard_ms > 0 {
             line(
