@@ -129,12 +129,10 @@ impl ConnectDoor {
     /// The secrets, for whoever has the webhook token.
     async fn admit(&self, request: &Request, now: Timestamp) -> Result<Arc<Secrets>, Problem> {
         let token = request.query::<String>("token")?;
-        let fresh = tokio::time::timeout(SECRET_PATIENCE, self.secrets.get(now)).await;
-        let mut secrets = fresh.unwrap_or_else(|_| self.secrets.cached());
+        let mut secrets = self.secrets.get_within(SECRET_PATIENCE, now).await;
         if !is_webhook_token(&secrets.webhook, token.as_deref()) {
             // The secret may have been rotated a moment ago.
-            let newer = tokio::time::timeout(REFETCH_PATIENCE, self.secrets.refetch(now)).await;
-            secrets = newer.unwrap_or(secrets);
+            secrets = self.secrets.refetch_within(REFETCH_PATIENCE, now).await;
         }
         if is_webhook_token(&secrets.webhook, token.as_deref()) {
             Ok(secrets)

@@ -62,7 +62,12 @@ impl EndDoor {
             Ok(Some(question)) => Box::pin(ask_bot(&self.turns, &question)).await,
             Ok(None) => {}
             Err(error) => {
-                tracing::error!(connection.id = %connection, "the end of a call is lost: {error}");
+                // A metric filter turns this line into an alarm.
+                tracing::error!(
+                    alarm = "voicebot.unavailable",
+                    connection.id = %connection,
+                    "the end of a call is lost: {error}"
+                );
                 self.metrics.put(now, &[(Metric::VoicebotMessagesLost, 1.0)]);
             }
         }

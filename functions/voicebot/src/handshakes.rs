@@ -1,5 +1,7 @@
 //! The door of `ws-connect`: who opens a socket.
 
+use std::time::Duration;
+
 use domain::{
     ids::VoiceSessionId,
     voicebot::{Rate, record::VoiceSession},
@@ -18,6 +20,9 @@ use services::{
     streams::{Admitted, Doorman},
     voicebot::sessions::Sessions,
 };
+
+/// A fresh secret may cost this much, and as much again where the one at hand lets nobody in: a caller waits.
+const SECRET_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What lets a socket in.
 pub struct Credentials {
@@ -128,6 +133,8 @@ impl HandshakeDoor {
             }
         };
         let connection = event.connection();
+        // The function may have started late, while the one of the repetition did not.
+        let opened = event.connected_at().unwrap_or(now);
         let session = match right {
             Right::Offered(session) => session,
             Right::Pasted {
@@ -145,7 +152,7 @@ impl HandshakeDoor {
         };
         let admitted = self
             .doorman
-            .admit(connection, &session, &offered.bot_id, now)
+            .admit(connection, &session, &offered.bot_id, opened, now)
             .await?;
         match admitted {
             Admitted::Yes => {
@@ -164,7 +171,7 @@ impl HandshakeDoor {
     }
 
     async fn right(&self, event: &SocketEvent, now: Timestamp) -> Result<Right, Reply> {
-        let mut credentials = self.credentials.get(now).await;
+        let mut credentials = self.credentials.get_within(SECRET_PATIENCE, now).await;
         if let Some(token) = event.query("token") {
             let session: VoiceSessionId = event
                 .query("call_id")
@@ -172,7 +179,7 @@ impl HandshakeDoor {
                 .ok_or(Reply::UNAUTHORIZED)?;
             let mut opened = StreamToken::open(token, &session, &credentials.keys, now);
             if matches!(&opened, Err(error) if error.may_be_a_newer_key()) {
-                credentials = self.credentials.refetch(now).await;
+                credentials = self.credentials.refetch_within(SECRET_PATIENCE, now).await;
                 opened = StreamToken::open(token, &session, &credentials.keys, now);
             }
             return match opened {
@@ -183,7 +190,7 @@ impl HandshakeDoor {
         }
         if !credentials.let_in(event) {
             // The secret may have been rotated a moment ago.
-            credentials = self.credentials.refetch(now).await;
+            credentials = self.credentials.refetch_within(SECRET_PATIENCE, now).await;
         }
         if !credentials.let_in(event) {
             return Err(Reply::UNAUTHORIZED);

@@ -1,6 +1,6 @@
 //! The door of `voicebot-turn`: the bots are asked, and their answers played.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lambda_kit::{
@@ -19,6 +19,9 @@ use services::{
 };
 
 use crate::random;
+
+/// A fresh secret may cost this much before the bot is asked: a caller waits for it, and three seconds are the bot's.
+const SECRET_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The function's bots and clients.
 pub struct TurnDoor {
@@ -77,7 +80,7 @@ struct Signing(Live<SigningKeys>);
 impl Sign for Signing {
     fn sign<'a>(&'a self, message: Unsigned<'a>) -> Pin<Box<dyn Future<Output = String> + Send + 'a>> {
         Box::pin(async move {
-            let keys = self.0.get(Timestamp::now()).await;
+            let keys = self.0.get_within(SECRET_PATIENCE, Timestamp::now()).await;
             keys.sign_bot_turn(message.bot_id, message.id, message.timestamp, message.body)
         })
     }

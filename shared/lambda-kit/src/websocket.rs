@@ -6,6 +6,7 @@ use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::ids::ConnectionId;
+use jiff::Timestamp;
 use memchr::{memchr2, memmem::Finder};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -31,12 +32,20 @@ struct RequestContext {
     connection_id: ConnectionId,
     #[serde(default)]
     event_type: Option<String>,
+    /// Milliseconds since 1970.
+    #[serde(default)]
+    connected_at: Option<i64>,
 }
 
 impl SocketEvent {
     /// Which socket.
     pub fn connection(&self) -> &ConnectionId {
         &self.request_context.connection_id
+    }
+
+    /// When its handshake came to API Gateway, if it says.
+    pub fn connected_at(&self) -> Option<Timestamp> {
+        Timestamp::from_millisecond(self.request_context.connected_at?).ok()
     }
 
     /// Whether it is a message. One that names `$connect` or `$disconnect` as its event may come to those routes'
@@ -155,7 +164,8 @@ mod tests {
         json!({
             "headers": {"Host": "abc.execute-api.ap-south-1.amazonaws.com", "Authorization": authorization},
             "queryStringParameters": {"call_id": "vs_1", "sample-rate": "8000"},
-            "requestContext": {"routeKey": "$connect", "eventType": "CONNECT", "connectionId": "L0SM9cOFvHcCIhw="},
+            "requestContext": {"routeKey": "$connect", "eventType": "CONNECT", "connectionId": "L0SM9cOFvHcCIhw=",
+                "connectedAt": 1_795_687_200_123_i64},
             "isBase64Encoded": false,
         })
     }
@@ -168,6 +178,8 @@ mod tests {
             (with_basic.query("call_id"), with_basic.query("token")),
             (Some("vs_1"), None)
         );
+        let connected_at = with_basic.connected_at().unwrap().to_string();
+        assert_eq!(connected_at, "2026-11-26T10:00:00.123Z");
         assert_eq!(
             with_basic.header("host"),
             Some("abc.execute-api.ap-south-1.amazonaws.com")
@@ -192,6 +204,7 @@ mod tests {
         }
         let bare = event(json!({"requestContext": {"connectionId": "a="}}));
         assert!(!bare.carries("hunter2") && !bare.carries(""));
+        assert_eq!(bare.connected_at(), None);
     }
 
     #[test]

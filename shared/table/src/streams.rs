@@ -34,6 +34,7 @@ const AUDIO: &str = "audio";
 const CONNECTION: &str = "connection";
 const WRITER: &str = "writer";
 const BEGUN: &str = "begun";
+const OPENED_MS: &str = "opened_ms";
 
 /// A session as it was read, and what the bot wants to hear again at its next turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,9 @@ pub struct HeldSession {
 #[derive(Debug, Serialize, Deserialize)]
 struct Owner {
     connection: ConnectionId,
+    /// When its handshake came, as API Gateway says.
+    #[serde(default)]
+    opened_ms: i64,
 }
 
 fn ttl(now: Timestamp) -> i64 {
@@ -83,8 +87,9 @@ fn json(session: &Session) -> String {
 }
 
 impl Table {
-    /// Lets this socket begin the voice session, unless another one has begun it: Exotel repeats a handshake that
-    /// failed, and the newest socket is the one that counts. `false` when the session has begun: its token is used up.
+    /// Lets this socket begin the voice session, unless another one has begun it, or came after it: Exotel repeats a
+    /// handshake that failed, and the newest socket is the one that counts, also when the function of the one before was
+    /// slower. `opened` is when the handshake came. `false` when the session's token is used up so.
     ///
     /// # Errors
     /// [`TableError`]; claiming again is safe.
@@ -92,14 +97,18 @@ impl Table {
         &self,
         session: &VoiceSessionId,
         connection: &ConnectionId,
-        now: Timestamp,
+        opened: Timestamp,
     ) -> Result<bool, TableError> {
         let key = keys::socket_owner(session);
         let owner = Owner {
             connection: connection.clone(),
+            opened_ms: opened.as_millisecond(),
         };
-        let item = item::item(Entity::SocketOwner, &key, None, Some(ttl(now)), &owner)?;
-        let claimed = self.put(item, Expression::new().only_if_absent(BEGUN)).await?;
+        let item = item::item(Entity::SocketOwner, &key, None, Some(ttl(opened)), &owner)?;
+        let newest = Expression::new()
+            .only_if_absent(BEGUN)
+            .only_if_absent_or_at_most(OPENED_MS, owner.opened_ms);
+        let claimed = self.put(item, newest).await?;
         Ok(matches!(claimed, Written::Done(_)))
     }
 
@@ -229,7 +238,7 @@ impl Table {
         item.map(|item| item::body(item.into(), &key)).transpose()
     }
 
-    /// Adds what Exotel's `start` says to what is known of a socket's call.
+    /// Adds what Exotel's `start` says to what is known of a socket's call. A second one changes nothing.
     ///
     /// # Errors
     /// [`TableError`]; adding it again is safe.
@@ -240,7 +249,8 @@ impl Table {
     ) -> Result<(), TableError> {
         let update = Expression::new()
             .set(CALL, call)
-            .only_if_present(keys::ENTITY_TYPE);
+            .only_if_present(keys::ENTITY_TYPE)
+            .only_if_absent(CALL);
         self.update(&keys::stream_context(connection), update, ReturnValue::None)
             .await?;
         Ok(())

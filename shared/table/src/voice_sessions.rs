@@ -452,6 +452,13 @@ impl Table {
         }
         // Ids tell whole milliseconds. The bound above is exclusive: no session has the smallest id of a moment.
         let (lower, upper) = (VoiceSessionId::lower_bound(from), VoiceSessionId::lower_bound(to));
+        // DynamoDB refuses a span that is none, and a start outside of it: a cursor's session may have become too old.
+        if lower >= upper || after.as_ref().is_some_and(|after| *after < lower) {
+            return Ok(Page {
+                items: Vec::new(),
+                next: None,
+            });
+        }
         let newest = after.as_ref().map_or(to, VoiceSessionId::created_at);
         let mut after = after.map(|after| keys::voice_session(&after));
         let (mut day, oldest) = (day_of(newest), day_of(from));

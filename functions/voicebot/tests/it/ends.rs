@@ -124,7 +124,10 @@ impl Line {
     }
 
     async fn admit(&self, connection: &ConnectionId) {
-        let admitted = self.doorman.admit(connection, &self.id, "demo", now()).await;
+        let admitted = self
+            .doorman
+            .admit(connection, &self.id, "demo", now(), now())
+            .await;
         assert_eq!(admitted.unwrap(), Admitted::Yes);
     }
 

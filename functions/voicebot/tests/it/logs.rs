@@ -8,7 +8,10 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-use crate::given::{FLEET_SECRET, SIGNING_KEY, TOKEN};
+use crate::{
+    gateway,
+    given::{FLEET_SECRET, SIGNING_KEY, TOKEN},
+};
 
 /// Lines that nobody has looked at yet.
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -69,7 +72,14 @@ pub(crate) fn keep_secret(secret: &str) {
 pub(crate) fn assert_clean() {
     let secrets = SECRETS.lock().unwrap();
     let lines = std::mem::take(&mut *LINES.lock().unwrap());
-    let known = [TOKEN, SIGNING_KEY, FLEET_SECRET].into_iter().chain(NUMBERS);
+    let ours = [
+        TOKEN,
+        SIGNING_KEY,
+        FLEET_SECRET,
+        gateway::WS_TOKEN,
+        gateway::SIGNING_KEY,
+    ];
+    let known = ours.into_iter().chain(NUMBERS);
     for secret in known.chain(secrets.iter().map(String::as_str)) {
         let leak = lines.iter().find(|line| line.contains(secret));
         assert!(leak.is_none(), "{secret} was logged: {}", leak.unwrap());

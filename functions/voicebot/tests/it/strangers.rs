@@ -8,9 +8,9 @@ use std::{
 use axum::{Router, routing::post};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::{
-    ids::VoiceSessionId,
+    ids::{ConnectionId, VoiceSessionId},
     phone::Country,
-    voicebot::{Ending, Rate},
+    voicebot::{Ending, Rate, StreamContext, record::Counts},
 };
 use dynamo::{Dynamo, TABLE_NAME};
 use futures_util::{SinkExt, StreamExt};
@@ -35,7 +35,10 @@ use voicebot::{
     random,
 };
 
-use crate::gateway::{Gateway, SIGNING_KEY, WS_TOKEN};
+use crate::{
+    gateway::{Gateway, SIGNING_KEY, WS_TOKEN},
+    logs,
+};
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -75,6 +78,10 @@ fn media(stream: &str, number: Value, bytes: usize) -> Value {
 
 /// Whether the socket is closed by the other side within a while.
 async fn is_closed(socket: &mut Socket) -> bool {
+    is_closed_within(socket, Duration::from_secs(3)).await
+}
+
+async fn is_closed_within(socket: &mut Socket, limit: Duration) -> bool {
     let closing = async {
         loop {
             match socket.next().await {
@@ -83,19 +90,37 @@ async fn is_closed(socket: &mut Socket) -> bool {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(3), closing)
-        .await
-        .is_ok()
+    tokio::time::timeout(limit, closing).await.is_ok()
+}
+
+async fn context(gateway: &Gateway, connection: &ConnectionId) -> StreamContext {
+    let context = gateway.table.stream_context(connection).await;
+    context.unwrap().unwrap()
+}
+
+/// Waits until so many messages of a socket were ignored, and no more.
+async fn has_ignored(gateway: &Gateway, connection: &ConnectionId, count: u32, what: &str) {
+    for _ in 0..150 {
+        let ignored = context(gateway, connection).await.ignored;
+        assert!(ignored <= count, "{what}: {ignored} instead of {count}");
+        if ignored == count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{what} is not counted after 3 s");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_socket_without_valid_auth_is_refused_at_the_handshake() {
+    logs::capture();
     let gateway = Gateway::start().await;
     let (id, url) = gateway.offer("echo", Rate::Hz8000).await;
     let (other, _) = gateway.offer("echo", Rate::Hz8000).await;
     let keys = SigningKeys::new(&SecretString::from(SIGNING_KEY), None);
     let bare = gateway.url.as_str();
     let token = url.split("token=").nth(1).unwrap().split('&').next().unwrap();
+    logs::keep_secret(token);
     let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
     let hour_ago = Timestamp::now() - SignedDuration::from_hours(1);
     let expired = StreamToken::new(id.clone(), hour_ago).seal(&keys);
@@ -129,8 +154,10 @@ async fn a_socket_without_valid_auth_is_refused_at_the_handshake() {
         assert_eq!(refused, Some(status), "{url} {authorization:?}");
     }
     for authorization in [basic(&format!("exotel:{WS_TOKEN}")), format!("Bearer {WS_TOKEN}")] {
+        logs::keep_secret(authorization.split_once(' ').unwrap().1);
         assert!(dial(bare, Some(&authorization)).await.is_ok());
     }
+    logs::assert_clean();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -166,12 +193,22 @@ async fn nonsense_is_ignored_and_counted_and_the_call_goes_on() {
     let (id, url) = gateway.offer("demo", Rate::Hz8000).await;
     let sid = "4e1c9a70d25b4f83a6c0e7d19b52193w";
     let mut socket = dial(&url, None).await.unwrap();
+    let connection = gateway.table.socket_owner(&id).await.unwrap().unwrap();
     send(&mut socket, json!({"event": "connected"})).await;
-    // Before start.
     send(&mut socket, media(sid, json!("1"), 1_600)).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut ignored = 1;
+    has_ignored(&gateway, &connection, ignored, "a frame before start").await;
     send(&mut socket, start(sid, "8000")).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut call = None;
+    for _ in 0..150 {
+        call = context(&gateway, &connection).await.call;
+        if call.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(call.is_some(), "the stream has begun");
     for nonsense in [
         media("another0stream0another0stream0an", json!("2"), 1_600),
         json!({"event": "media", "sequence_number": "3", "stream_sid": sid, "media": {"payload": "not base64!"}}),
@@ -180,6 +217,9 @@ async fn nonsense_is_ignored_and_counted_and_the_call_goes_on() {
         json!({"event": "media", "sequence_number": [1], "stream_sid": sid, "media": {"payload": "AAAA"}}),
         json!({"event": "dtmf", "sequence_number": "5", "stream_sid": sid, "dtmf": {"digit": "12"}}),
         json!({"event": "dtmf", "sequence_number": "6", "stream_sid": sid, "dtmf": {"digit": "ü"}}),
+        json!({"event": "dtmf", "sequence_number": "6", "stream_sid": sid, "dtmf": {"digit": "55"}}),
+        json!({"event": "dtmf", "sequence_number": "6", "stream_sid": sid, "dtmf": {"digit": ""}}),
+        json!({"event": "dtmf", "sequence_number": "6", "stream_sid": "another0stream0another0stream0an", "dtmf": {"digit": "1"}}),
         json!({"event": "mark", "sequence_number": "7", "stream_sid": sid, "mark": {}}),
         json!({"event": "mark", "sequence_number": "8", "stream_sid": sid, "mark": {"name": "never sent"}}),
         json!({"event": "start", "sequence_number": "9", "stream_sid": sid, "start": {"media_format": {"sample_rate": "8000"}}}),
@@ -187,36 +227,58 @@ async fn nonsense_is_ignored_and_counted_and_the_call_goes_on() {
         json!({"event": "$disconnect"}),
         json!(["event"]),
         json!(null),
-    ] {
-        send(&mut socket, nonsense).await;
-    }
-    for frame in [
+    ]
+    .map(|nonsense| Message::text(nonsense.to_string()))
+    .into_iter()
+    .chain([
         Message::text("{\"event\":"),
         Message::text(""),
         Message::binary(vec![0xff; 320]),
         Message::text("x".repeat(32 * 1024)),
-    ] {
-        socket.send(frame).await.unwrap();
+    ]) {
+        let mut what = nonsense.to_string();
+        what.truncate(200);
+        socket.send(nonsense).await.unwrap();
+        ignored += 1;
+        has_ignored(&gateway, &connection, ignored, &what).await;
     }
-    // Odd, empty and long frames, numbers as numbers: all of that is a caller's sound.
-    for (number, bytes) in [(11, 1_601), (12, 0), (13, 1), (14, 20_000)] {
+    // Odd, empty and long frames, one of silence that comes twice, numbers as numbers: all of that is a caller's sound.
+    // Nor is it nonsense to be connected.
+    for (number, bytes) in [(11, 1_601), (12, 0), (13, 1), (13, 1), (14, 20_000)] {
         send(&mut socket, media(sid, json!(number), bytes)).await;
     }
+    send(&mut socket, json!({"event": "connected"})).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
+    has_ignored(&gateway, &connection, ignored, "a caller's sound").await;
+    assert_eq!(context(&gateway, &connection).await.call, call, "a second start");
     send(
         &mut socket,
         json!({"event": "dtmf", "sequence_number": 15, "stream_sid": sid, "dtmf": {"digit": "9", "duration": 100}}),
     )
     .await;
-    for number in 16..80 {
+    // A frame may be the last that the call wants: one that is behind it would be ignored, and counted.
+    let mut is_closed = false;
+    for number in 16..40 {
         send(&mut socket, media(sid, json!(number), 1_600)).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        is_closed = is_closed_within(&mut socket, Duration::from_millis(500)).await;
+        if is_closed {
+            break;
+        }
     }
-    assert!(is_closed(&mut socket).await, "the menu hands the call on");
+    assert!(is_closed, "the menu hands the call on");
     let session = gateway.table.voice_session(&id).await.unwrap().unwrap();
+    assert_eq!(session.stream_sid.as_deref(), Some(sid));
     let ended = session.ended.unwrap();
     assert_eq!(ended.why, Ending::Transferred("agent".to_owned()));
-    assert!((14..=24).contains(&ended.counts.ignored), "{:?}", ended.counts);
+    let expected = Counts {
+        turns: 2,
+        lost_frames: 0,
+        ignored,
+    };
+    assert_eq!(ended.counts, expected);
+    let lines = gateway.table.voice_lines(&id).await.unwrap();
+    let heard: Vec<_> = lines.iter().map(|line| line.heard.as_deref()).collect();
+    assert_eq!(heard, [None, Some("9")], "nonsense is no key");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

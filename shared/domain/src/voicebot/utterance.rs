@@ -350,6 +350,14 @@ mod tests {
     }
 
     #[test]
+    fn half_a_sample_at_a_frames_end_shifts_nothing_behind_it() {
+        let frames = [(1, vec![1; 5]), (2, vec![2; 4]), (4, vec![4; 3]), (6, vec![6; 4])];
+        let pcm = heard(1, 6, &[]).lay_out(&frames, Rate::Hz8000);
+        let expected: [&[u8]; 6] = [&[1; 4], &[2; 4], &[0; 4], &[4; 2], &[0; 2], &[6; 4]];
+        assert_eq!(pcm, expected.concat());
+    }
+
+    #[test]
     fn a_jump_of_the_numbers_is_half_a_second_of_silence() {
         let frames = [(1, vec![1; 1600]), (90_000, vec![2; 1600])];
         let pcm = heard(1, 90_000, &[]).lay_out(&frames, Rate::Hz8000);

@@ -113,7 +113,7 @@ pub const VARIABLES: &[Variable] = &[
     preset(
         "VOICEBOT_BOTS",
         "{}",
-        "The bots, as JSON: {\"reception\": {\"kind\": \"menu\", \"tree\": \"reception\"}}; echo and demo are always there",
+        "The bots, as JSON, in single quotes in a file: '{\"reception\": {\"kind\": \"menu\", \"tree\": \"reception\"}}'; echo and demo are always there",
     ),
     plain(
         "VOICEBOT_DEFAULT_BOT",

@@ -4,6 +4,7 @@
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -302,6 +303,12 @@ impl<T> Live<T> {
         self.no_older_than(KEEP, now).await
     }
 
+    /// As [`Live::get`]; the value at hand when that takes longer than `patience`, for those whom a caller waits for.
+    pub async fn get_within(&self, patience: Duration, now: Timestamp) -> Arc<T> {
+        let fresh = tokio::time::timeout(patience, self.get(now)).await;
+        fresh.unwrap_or_else(|_| self.cached())
+    }
+
     /// The value as the secret is at this moment, when that can be had: for a rare question that must not be answered with
     /// what was so five minutes ago.
     pub async fn fresh(&self, now: Timestamp) -> Arc<T> {
@@ -312,6 +319,12 @@ impl<T> Live<T> {
     /// fetched again, unless that was done in the last 30 seconds.
     pub async fn refetch(&self, now: Timestamp) -> Arc<T> {
         self.no_older_than(REFETCH_INTERVAL, now).await
+    }
+
+    /// As [`Live::refetch`]; the value at hand when that takes longer than `patience`.
+    pub async fn refetch_within(&self, patience: Duration, now: Timestamp) -> Arc<T> {
+        let newer = tokio::time::timeout(patience, self.refetch(now)).await;
+        newer.unwrap_or_else(|_| self.cached())
     }
 
     async fn no_older_than(&self, max_age: SignedDuration, now: Timestamp) -> Arc<T> {

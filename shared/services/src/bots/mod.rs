@@ -38,7 +38,7 @@ const LONGEST_OUTCOME: usize = 64;
 /// The longest sound of an answer, in milliseconds: playing it has to fit into the 180 s of the function that does.
 const LONGEST_SOUND_MS: u64 = 150_000;
 /// Transcripts are cut to so many bytes.
-const LONGEST_TRANSCRIPT: usize = 2_000;
+const LONGEST_TRANSCRIPT: usize = 4_000;
 
 /// A turn of a caller, as a bot gets it.
 #[derive(Debug, Clone, Copy)]
@@ -247,7 +247,9 @@ impl Bots {
 
     fn excuse(&self, turn: &Turn<'_>, kept: Kept<'_>, problem: String) -> Answer {
         let failures = kept.failures.saturating_add(1);
+        // A metric filter turns this line into an alarm.
         tracing::warn!(
+            alarm = "voicebot.bot_failed",
             voice_session.id = %turn.session,
             bot.id = turn.bot_id,
             turn = turn.turn,

@@ -26,7 +26,7 @@ impl Doorman {
     }
 
     /// Lets a socket in as this voice session's, unless that one has begun. Exotel repeats a handshake that failed, so
-    /// several may come in; the newest one may begin.
+    /// several may come in; the newest one, by when its handshake was `opened`, may begin.
     ///
     /// # Errors
     /// [`TableError`]; then the handshake is to be refused, and may be repeated.
@@ -35,6 +35,7 @@ impl Doorman {
         connection: &ConnectionId,
         voice_session: &VoiceSessionId,
         bot_id: &str,
+        opened: Timestamp,
         now: Timestamp,
     ) -> Result<Admitted, TableError> {
         let context = StreamContext {
@@ -46,7 +47,7 @@ impl Doorman {
         self.table
             .open_stream(connection, &context, &Session::new(now), now)
             .await?;
-        if self.table.claim_socket(voice_session, connection, now).await? {
+        if self.table.claim_socket(voice_session, connection, opened).await? {
             Ok(Admitted::Yes)
         } else {
             Ok(Admitted::UsedUp)

@@ -13,8 +13,12 @@ use crate::{ServiceError, voicebot::sessions::StreamStart};
 /// so that what is lost is counted, and the bot asked whatever hangs.
 const TAKING: Duration = Duration::from_secs(5);
 const OBEYING: Duration = Duration::from_secs(3);
-/// How much of it what a `start` tells may take to be noted.
+/// And to be counted, when nothing was to be made of it.
+const COUNTING: Duration = Duration::from_secs(1);
+/// How much of OBEYING what a `start` tells may take to be noted.
 const NOTING: Duration = Duration::from_secs(2);
+
+const TOO_SLOW: &str = "the table takes too long";
 
 /// Takes Exotel's messages in. Each call reads the session, steps it, writes it if it changed, and does what the step
 /// says, but for asking the bot: that is the caller's.
@@ -114,9 +118,16 @@ impl Ear {
         if hearing
             .ignored
             .is_some_and(|ignored| ignored != Ignored::Stranger)
-            && let Err(error) = self.table.count_ignored(connection).await
         {
-            tracing::warn!(connection.id = %connection, "a message that was ignored is not counted: {error}");
+            let counted = tokio::time::timeout(COUNTING, self.table.count_ignored(connection)).await;
+            let problem = match counted {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some(TOO_SLOW.to_owned()),
+            };
+            if let Some(problem) = problem {
+                tracing::warn!(connection.id = %connection, "a message that was ignored is not counted: {problem}");
+            }
         }
         Ok(hearing)
     }
@@ -219,7 +230,7 @@ impl Ear {
         let problem = match tokio::time::timeout(NOTING, noting).await {
             Ok((Ok(()), Ok(_))) => None,
             Ok((Err(error), _) | (_, Err(error))) => Some(error.to_string()),
-            Err(_) => Some("the table takes too long".to_owned()),
+            Err(_) => Some(TOO_SLOW.to_owned()),
         };
         if let Some(problem) = problem {
             tracing::warn!(

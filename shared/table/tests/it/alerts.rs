@@ -187,6 +187,13 @@ async fn alerts_are_listed_newest_first_across_months_page_by_page() {
         let answer = table.alerts(from, to, 10, Some(foreign)).await;
         assert!(matches!(answer, Err(TableError::Cursor)), "{foreign}");
     }
+    // A span that is none, and a cursor that the span's beginning has overtaken.
+    let overtaken = AlertId::new(from, 1).to_string();
+    let later = from + SignedDuration::from_secs(1);
+    for (from, to, cursor) in [(to, from, None), (later, to, Some(overtaken.as_str()))] {
+        let page = table.alerts(from, to, 10, cursor).await.unwrap();
+        assert_eq!((page.items, page.next), (Vec::new(), None));
+    }
     let later = AlertId::new(to, 1).to_string();
     let answer = table.alerts(from, to, 10, Some(&later)).await;
     assert!(matches!(answer, Err(TableError::Cursor)));

@@ -181,6 +181,17 @@ async fn checks_of_an_exophone_are_listed_newest_first_across_days() {
         "pushes that do not name it say that it is ok"
     );
     assert!(page.items.iter().all(|check| check.about(&sid(5)).is_some()));
+    // A span that is none, and a cursor that the span's beginning has overtaken.
+    let overtaken = table
+        .health_checks(&sid(5), from, to, 1, None)
+        .await
+        .unwrap()
+        .next;
+    let after = page.items[0].at + jiff::SignedDuration::from_secs(1);
+    for (from, to, cursor) in [(to, from, None), (after, to, overtaken.as_deref())] {
+        let page = table.health_checks(&sid(5), from, to, 10, cursor).await.unwrap();
+        assert_eq!((page.items, page.next), (Vec::new(), None));
+    }
     for cursor in ["", "x", "2026-11-20#a", "2026-11-29T08:30:00.000000Z#x"] {
         let read = table.health_checks(&sid(1), from, to, 2, Some(cursor)).await;
         assert!(matches!(read, Err(TableError::Cursor)), "{cursor}");

@@ -292,6 +292,16 @@ async fn sessions_are_listed_newest_first_across_days_page_by_page() {
         let read = table.voice_sessions(from, to, 2, Some(bad)).await;
         assert!(matches!(read, Err(TableError::Cursor)), "{bad}");
     }
+    // A span that is none, on a day that has sessions; and a cursor that the span's beginning has overtaken.
+    let (later, overtaken) = (at(10 * HOUR + 1_000), id(10 * HOUR));
+    for (from, to, cursor) in [
+        (to, from, None),
+        (from, from, None),
+        (later, to, Some(overtaken.as_str())),
+    ] {
+        let page = table.voice_sessions(from, to, 2, cursor).await.unwrap();
+        assert_eq!((page.items, page.next), (Vec::new(), None));
+    }
 }
 
 fn identified() -> Identified {
