@@ -25,10 +25,15 @@ struct Peers {
     path: u64,
 }
 
+/// A frame's whole way may take so many times what a bare decode does.
+const MOST_DECODES: f64 = 15.0;
+/// The Node.js peer takes at least so many times as long.
+const LEAST_PEER: f64 = 5.0;
+
 /// Runs both programs in turn, and prints the median of each.
 ///
 /// # Errors
-/// When a program cannot be built or started, or does not hear the speech.
+/// When a program cannot be built or started, does not hear the speech, or ours takes longer than it may.
 pub(crate) fn run(runs: usize, passes: u32) -> Result<()> {
     let binary = programs::release_binary("frame-path", "frame-path")?;
     let peer = programs::node_peer();
@@ -61,15 +66,22 @@ pub(crate) fn run(runs: usize, passes: u32) -> Result<()> {
         let median_of = |figure: fn(&Ours) -> u64| median(ours.iter().map(figure).collect()) as f64;
         let (bare, path) = (median_of(|ours| ours.bare), median_of(|ours| ours.path));
         let with_session = median_of(|ours| ours.with_session);
-        let peer = match &peer {
-            Ok(_) => format!("{:.1}x as long", median(peers) as f64 / path),
-            Err(_) => "left out".to_owned(),
-        };
+        let peer = peer.is_ok().then(|| median(peers) as f64 / path);
+        let peer_takes = peer.map_or_else(|| "left out".to_owned(), |times| format!("{times:.1}x as long"));
         println!(
-            "| {rate} Hz | {:.0} | {:.0} | 1/{:.1} of ours | {peer} |",
+            "| {rate} Hz | {:.0} | {:.0} | 1/{:.1} of ours | {peer_takes} |",
             1e9 / path,
             1e9 / with_session,
             path / bare,
+        );
+        ensure!(
+            path <= MOST_DECODES * bare,
+            "a bare decode takes 1/{:.1} of ours at {rate} Hz, less than 1/{MOST_DECODES}",
+            path / bare
+        );
+        ensure!(
+            peer.is_none_or(|times| times >= LEAST_PEER),
+            "the Node.js peer takes less than {LEAST_PEER} times as long as ours at {rate} Hz"
         );
     }
     Ok(())

@@ -20,7 +20,8 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_types::SdkConfig;
-use axum::{Router, extract::State, http::StatusCode, routing::post};
+use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::post};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::{
     ids::{ConnectionId, VoiceSessionId},
     phone::Country,
@@ -29,6 +30,7 @@ use domain::{
 use dynamo::{Dynamo, TABLE_NAME};
 use exotel_simulator::{Step, StreamCall, Talk, Target};
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use services::{
     streams::{Ear, Sockets},
     voicebot::sessions::Sessions,
@@ -42,6 +44,17 @@ use crate::gateway::{Gateway, most_billed};
 const STORE: Duration = Duration::from_millis(10);
 /// Callers who interrupt.
 const INTERRUPTIONS: usize = 300;
+/// 99 of 100 of them are let in within so many milliseconds.
+const LET_IN_WITHIN_MS: f64 = 50.0;
+/// What the caller says at a time, and the bot.
+const TURN_MS: u64 = 3_900;
+const ANSWER_MS: usize = 3_000;
+const TURNS: u32 = 7;
+/// So much of the minute somebody speaks at the least, or its units are no measure.
+const SPEECH: f64 = 0.45;
+/// What a minute may cost the table at 8 kHz.
+const WRITE_UNITS: f64 = 900.0;
+const READ_UNITS: f64 = 700.0;
 const STREAM: &str = "4e1c9a70d25b4f83a6c0e7d19b52193w";
 
 /// Nobody reads the stream here, and the table in process looks through all of it at every write.
@@ -56,13 +69,13 @@ async fn without_stream(dynamo: &Dynamo) -> Result<()> {
     Ok(())
 }
 
-/// Calls of a minute at each rate, in real time and side by side, with a bot that says back what it hears.
+/// Calls of a minute at each rate, in real time and side by side, with a bot of the team's own.
 ///
 /// # Errors
-/// When a call cannot be placed, or is not clean.
+/// When a call cannot be placed, is not clean, or costs more than it may.
 pub(crate) async fn minute() -> Result<()> {
     println!(
-        "| rate | caller speaks | bot is heard | write units a minute | read units a minute | billed messages out per second heard: answers of 4 s | of 25 s |"
+        "| rate | caller speaks | bot is heard | write units a minute | read units a minute | billed messages out per second heard: answers of 3 s | of 25 s |"
     );
     println!("| -: | -: | -: | -: | -: | -: | -: |");
     let calls = Rate::ALL.map(|rate| tokio::spawn(minute_at(rate)));
@@ -73,14 +86,16 @@ pub(crate) async fn minute() -> Result<()> {
 }
 
 async fn minute_at(rate: Rate) -> Result<String> {
-    let gateway = Gateway::start().await;
-    let (id, url) = gateway.offer("echo", rate).await;
+    let origin = answering().await?;
+    let bots = json!({"own": {"kind": "http", "url": format!("{origin}/turn")}}).to_string();
+    let gateway = Gateway::with_bots(Some(&bots), Some(&origin)).await;
+    let (id, url) = gateway.offer("own", rate).await;
     gateway.dynamo.meter().take();
-    // Seven turns of four seconds, each heard out.
-    let turns = (0..7).flat_map(|_| {
+    // Each is heard out.
+    let turns = (0..TURNS).flat_map(|_| {
         [
             Step::SilenceMs(300),
-            Step::SayMs(3_900),
+            Step::SayMs(TURN_MS),
             Step::WaitForQuietMs(150),
         ]
     });
@@ -98,20 +113,44 @@ async fn minute_at(rate: Rate) -> Result<String> {
     let spent = gateway.dynamo.meter().take();
     let session = gateway.table.voice_session(&id).await?.context("the session")?;
     let turns = session.ended.context("the session is over")?.counts.turns;
-    ensure!(turns == 8, "a greeting and seven turns, not {turns}");
+    ensure!(turns == TURNS + 1, "a greeting and {TURNS} turns, not {turns}");
     let minutes = view.duration_ms as f64 / 60_000.0;
     let heard = view.heard_ms as f64 / 1_000.0;
     let billed = gateway.billed.load(Ordering::Relaxed) as f64;
+    let speech = (u64::from(TURNS) * TURN_MS) as f64 / view.duration_ms as f64;
+    let (writes, reads) = (spent.write_units / minutes, spent.read_units / minutes);
+    ensure!(speech >= SPEECH, "the caller speaks only {:.0} %", speech * 100.0);
+    ensure!(
+        rate != Rate::Hz8000 || (writes <= WRITE_UNITS && reads <= READ_UNITS),
+        "a minute at 8 kHz costs {writes:.0} write and {reads:.0} read units, more than {WRITE_UNITS} or {READ_UNITS}"
+    );
     let long = long_answer(rate).await?;
     Ok(format!(
         "| {} Hz | {:.0} % | {:.0} % | {:.0} | {:.0} | {:.2} | {long:.2} |",
         rate.hz(),
-        7.0 * 3_900.0 / view.duration_ms as f64 * 100.0,
+        speech * 100.0,
         view.heard_ms as f64 / view.duration_ms as f64 * 100.0,
-        spent.write_units / minutes,
-        spent.read_units / minutes,
+        writes,
+        reads,
         billed / heard,
     ))
+}
+
+/// A server that says the same to whatever a caller says, and does not greet. Its address.
+async fn answering() -> Result<String> {
+    let pcm: Vec<u8> = (0..ANSWER_MS * 8)
+        .flat_map(|n| (if n / 10 % 2 == 0 { 4_000_i16 } else { -4_000 }).to_le_bytes())
+        .collect();
+    let answer = json!({"audio": {"pcm": STANDARD.encode(pcm), "rate": 8_000}});
+    let answer = async move |Json(turn): Json<Value>| match turn["input"]["kind"].as_str() {
+        Some("speech") => Json(answer).into_response(),
+        _ => StatusCode::NO_CONTENT.into_response(),
+    };
+    let router = Router::new().route("/turn", post(answer));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let origin = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(origin)
 }
 
 /// Messages for each second of an answer of 25 s, its mark among them.
@@ -186,7 +225,7 @@ async fn posted(State(cleared): State<Cleared>, body: String) -> StatusCode {
 /// each request.
 ///
 /// # Errors
-/// When the table fails, or a caller is not let in.
+/// When the table fails, a caller is not let in, or one in a hundred waits longer than they may.
 pub(crate) async fn interruptions() -> Result<()> {
     let dynamo = Dynamo::start().await;
     without_stream(&dynamo).await?;
@@ -227,6 +266,10 @@ pub(crate) async fn interruptions() -> Result<()> {
         at(50),
         at(99),
         at(100)
+    );
+    ensure!(
+        at(99) <= LET_IN_WITHIN_MS,
+        "more than {LET_IN_WITHIN_MS} ms at p99"
     );
     Ok(())
 }
@@ -284,7 +327,6 @@ async fn interruption(
 }
 
 fn frame(number: u64, pcm: &[u8]) -> String {
-    use base64::{Engine, engine::general_purpose::STANDARD};
     format!(
         r#"{{"event":"media","sequence_number":"{number}","stream_sid":"{STREAM}","media":{{"chunk":"{number}","timestamp":"{}","payload":"{}"}}}}"#,
         number * 100,

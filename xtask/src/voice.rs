@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use exotel_simulator::Track;
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -17,6 +17,10 @@ use crate::{
 const LIKENESS: f64 = 0.95;
 /// How much later the bot may say it: when the caller has finished, and the bot was asked.
 const LATEST_MS: u64 = 20_000;
+/// The caller hears nothing for so long at most, from the stream's start on.
+const FIRST_AUDIO_MS: u64 = 1_000;
+/// What `menus/demo/menu.toml` has the menu say of opening hours.
+const OPENING_HOURS: &str = "We are open from nine to seven.";
 
 /// Lets a customer call both bots and looks at what came of it.
 ///
@@ -46,8 +50,12 @@ async fn echo(exotel: &Exotel<'_>, admin: &Caller<'_>) -> Result<()> {
         "the echo bot said something else than it heard: likeness {likeness:.3}, {} ms heard; {stream}",
         stream["heard_ms"]
     );
+    ensure!(
+        stream["gaps"].as_array().is_some_and(Vec::is_empty),
+        "what the echo bot said had gaps: {stream}"
+    );
     step.done(&format!(
-        "the echo bot said again what it heard: likeness {likeness:.3}, {} ms of sound, no rule of Exotel's broken",
+        "the echo bot said again what it heard: likeness {likeness:.3}, {} ms of sound, no gap, no rule of Exotel's broken",
         stream["heard_ms"]
     ));
     let session = session(admin, &sid, "caller").await?;
@@ -78,14 +86,20 @@ async fn menu(exotel: &Exotel<'_>, admin: &Caller<'_>) -> Result<()> {
         stream["disconnected_by"] == "bot" && stream["close_code"] == 1000,
         "the menu should have closed the socket: {stream}"
     );
+    // The echo bot's call has started the functions: what a cold start takes is not in it.
+    let first_audio_ms = stream["first_audio_ms"].as_u64();
+    ensure!(
+        first_audio_ms.is_some_and(|ms| ms <= FIRST_AUDIO_MS),
+        "the menu should have begun to speak within {FIRST_AUDIO_MS} ms: {stream}"
+    );
     let cleared = stream["clears"].as_array().map_or(0, Vec::len);
     ensure!(
         cleared > 0,
         "the menu should have stopped speaking for the key: {stream}"
     );
     step.done(&format!(
-        "walked the menu by keys, interrupting it: {} ms of sound, no rule of Exotel's broken",
-        stream["heard_ms"]
+        "walked the menu by keys, interrupting it: its first sound came after {} ms; {} ms of sound, no rule of Exotel's broken",
+        stream["first_audio_ms"], stream["heard_ms"]
     ));
     let session = session(admin, &sid, "bot").await?;
     ensure!(
@@ -96,7 +110,32 @@ async fn menu(exotel: &Exotel<'_>, admin: &Caller<'_>) -> Result<()> {
         "✓ its session is on the list, handed on to {}",
         text(&session["outcome"])
     );
+    let [greeting, hours, person] = &lines(admin, &session, 3).await?[..] else {
+        bail!("the menu's call should have three turns: {session}");
+    };
+    ensure!(
+        greeting["heard"].is_null() && hours["heard"] == "1" && person["heard"] == "9",
+        "the keys pressed were 1 and 9, the menu heard others: {greeting}, {hours}, {person}"
+    );
+    ensure!(
+        text(&hours["said"]).starts_with(OPENING_HOURS),
+        "key 1 should have had the opening hours said: {hours}"
+    );
+    println!("✓ its transcript has the keys, and the opening hours behind the first");
     Ok(())
+}
+
+/// The transcript of a session, once it has so many lines: nobody waits for them to be written.
+async fn lines(admin: &Caller<'_>, session: &Value, count: usize) -> Result<Vec<Value>> {
+    let path = format!("/api/admin/voicebot/sessions/{}", text(&session["id"]));
+    let mut last = Value::Null;
+    until(async || {
+        last = admin.get(&path).await?;
+        let lines = last["transcript"].as_array();
+        Ok(lines.filter(|lines| lines.len() >= count).cloned())
+    })
+    .await?
+    .with_context(|| format!("the transcript never had {count} lines: {last}"))
 }
 
 /// The session of the call, once it was ended by `ended_by`. Until the `stop` and the Passthru are there, which the
