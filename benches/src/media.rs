@@ -46,6 +46,8 @@ const STORE: Duration = Duration::from_millis(10);
 const INTERRUPTIONS: usize = 300;
 /// 99 of 100 of them are let in within so many milliseconds.
 const LET_IN_WITHIN_MS: f64 = 50.0;
+/// A greeting is heard within so many milliseconds of the stream's start.
+const GREETED_WITHIN_MS: u64 = 1_000;
 /// What the caller says at a time, and the bot.
 const TURN_MS: u64 = 3_900;
 const ANSWER_MS: usize = 3_000;
@@ -69,11 +71,22 @@ async fn without_stream(dynamo: &Dynamo) -> Result<()> {
     Ok(())
 }
 
-/// Calls of a minute at each rate, in real time and side by side, with a bot of the team's own.
+/// Greetings at each rate, and then calls of a minute, in real time and side by side, with a bot of the team's own.
 ///
 /// # Errors
 /// When a call cannot be placed, is not clean, or costs more than it may.
 pub(crate) async fn minute() -> Result<()> {
+    for (bot, rate) in ["demo", "echo"]
+        .into_iter()
+        .flat_map(|bot| Rate::ALL.map(|rate| (bot, rate)))
+    {
+        let heard_ms = greeting(bot, rate).await?;
+        println!(
+            "the bot {bot} is heard {heard_ms} ms after the stream's start, at {} Hz",
+            rate.hz()
+        );
+    }
+    println!();
     println!(
         "| rate | caller speaks | bot is heard | write units a minute | read units a minute | billed messages out per second heard: answers of 3 s | of 25 s |"
     );
@@ -83,6 +96,26 @@ pub(crate) async fn minute() -> Result<()> {
         println!("{}", call.await??);
     }
     Ok(())
+}
+
+/// When a caller first hears the bot, in milliseconds from the stream's start on.
+async fn greeting(bot: &str, rate: Rate) -> Result<u64> {
+    let gateway = Gateway::start().await;
+    let (_, url) = gateway.offer(bot, rate).await;
+    let call = StreamCall {
+        talk: Talk {
+            linger_ms: 0,
+            ..Talk::script([Step::WaitForVoiceMs(100)])
+        },
+        ..StreamCall::to(Target::Stream(url))
+    };
+    let report = call.place().await.map_err(anyhow::Error::msg)?;
+    let heard_ms = report.view.first_heard_ms.context("the bot says nothing")?;
+    ensure!(
+        heard_ms <= GREETED_WITHIN_MS,
+        "{bot} greets after {heard_ms} ms, later than {GREETED_WITHIN_MS} ms"
+    );
+    Ok(heard_ms)
 }
 
 async fn minute_at(rate: Rate) -> Result<String> {
@@ -296,7 +329,7 @@ async fn interruption(
     table
         .open_stream(&connection, &context, &Session::new(now), now)
         .await?;
-    table.claim_socket(&id, &connection, now).await?;
+    table.claim_socket(&id, &connection, now, now).await?;
     let start = format!(
         r#"{{"event":"start","sequence_number":"1","stream_sid":"{STREAM}","start":{{"stream_sid":"{STREAM}","media_format":{{"sample_rate":"8000"}}}}}}"#
     );

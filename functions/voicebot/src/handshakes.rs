@@ -163,7 +163,7 @@ impl HandshakeDoor {
                 tracing::warn!(
                     connection.id = %connection,
                     voice_session.id = %session,
-                    "a handshake was refused: its session has begun on another socket"
+                    "a handshake was refused: its session has begun on another socket, or a newer handshake has it"
                 );
                 Ok(Reply::FORBIDDEN)
             }

@@ -235,7 +235,7 @@ async fn failures(cloudformation: &aws_sdk_cloudformation::Client, name: &str) -
         })
         .collect();
     Ok(if lines.is_empty() {
-        "it took too long, or the emulator does not know what it was given: ministack.log tells".to_owned()
+        "no resource failed: it took too long, or the emulator refused the template or a parameter; ministack.log says which".to_owned()
     } else {
         lines.concat()
     })

@@ -196,8 +196,9 @@ impl Table {
         })
     }
 
-    /// One of `from` → `to`, on our own account. A row that stands in `to` for that reason counts as moved: an update whose
-    /// answer was lost is sent again by the SDK, and what comes of the move must still be done.
+    /// One of `from` → `to`, on our own account. A row that stands in `to` for that reason (without one, for any) counts as
+    /// moved: an update whose answer was lost is sent again by the SDK, and what comes of the move must still be done. Two who
+    /// settle alike are both told so.
     pub(crate) async fn settle<T: Placed>(
         &self,
         key: &Primary,

@@ -98,13 +98,14 @@ impl Table {
         session: &VoiceSessionId,
         connection: &ConnectionId,
         opened: Timestamp,
+        now: Timestamp,
     ) -> Result<bool, TableError> {
         let key = keys::socket_owner(session);
         let owner = Owner {
             connection: connection.clone(),
             opened_ms: opened.as_millisecond(),
         };
-        let item = item::item(Entity::SocketOwner, &key, None, Some(ttl(opened)), &owner)?;
+        let item = item::item(Entity::SocketOwner, &key, None, Some(ttl(now)), &owner)?;
         let newest = Expression::new()
             .only_if_absent(BEGUN)
             .only_if_absent_or_at_most(OPENED_MS, owner.opened_ms);

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    process::Command,
     sync::{Arc, Mutex},
 };
 
@@ -19,7 +20,7 @@ use lambda_kit::{
     metrics::Metrics,
 };
 
-use crate::{folder, packages, root, template};
+use crate::{folder, lint, packages, root, template};
 
 #[test]
 fn every_variable_of_the_template_is_a_setting_and_no_secret() {
@@ -283,5 +284,40 @@ fn every_function_gets_the_settings_that_its_code_reads_and_no_others() {
                 target.name
             );
         }
+    }
+}
+
+/// A shell and SAM take quotes away that are not quoted themselves, and what is left stops every function that reads it.
+#[test]
+fn bots_that_lost_their_quotes_are_refused_by_the_deploy() {
+    let template = template();
+    let parameter = &template.json()["Parameters"]["VoicebotBots"];
+    assert!(parameter["ConstraintDescription"].is_string());
+    let is_taken = |value: &str| {
+        let program = "import re, sys; sys.exit(re.fullmatch(sys.argv[1], sys.argv[2]) is None)";
+        let arguments = [
+            "-c",
+            program,
+            parameter["AllowedPattern"].as_str().unwrap(),
+            value,
+        ];
+        let python = Command::new(lint::venv().python()).args(arguments).status();
+        python.unwrap().success()
+    };
+    for bots in [
+        "{}",
+        "{ }",
+        r#"{"reception": {"kind": "menu", "tree": "reception"}}"#,
+    ] {
+        assert!(is_taken(bots), "{bots}");
+    }
+    for bots in [
+        "",
+        "{",
+        "{reception:{kind:menu,tree:reception}}",
+        r#"{"reception""#,
+        "null",
+    ] {
+        assert!(!is_taken(bots), "{bots}");
     }
 }

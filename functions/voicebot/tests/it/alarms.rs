@@ -19,6 +19,7 @@ use services::{
     voicebot::sessions::Sessions,
 };
 use voicebot::{
+    ends::EndDoor,
     handshakes::{Credentials, HandshakeDoor},
     messages::MessageDoor,
     random,
@@ -62,6 +63,25 @@ async fn a_handshake_that_the_table_does_not_answer_is_an_alarm() {
     logs::keep_secret(&token);
     assert_eq!(door.receive(&opening(&id, &token), now).await.status(), 503);
     assert!(logs::unavailable("a handshake was refused: "));
+}
+
+#[tokio::test]
+async fn an_end_that_the_table_does_not_take_is_an_alarm() {
+    logs::capture();
+    let table = services::connect(&given::settings(NOWHERE), TABLE_NAME);
+    let settings = gateway::settings(None, None, NOWHERE);
+    let boot = Boot::new(settings.clone(), Timestamp::now()).await.unwrap();
+    let door = EndDoor::new(
+        Doorman::new(table.clone()),
+        Sessions::new(table, Country::IN),
+        boot.invoker("voicebot-turn").unwrap(),
+        Metrics::from_env(&settings),
+    );
+    let end = json!({"requestContext": {"routeKey": "$disconnect", "eventType": "DISCONNECT",
+        "connectionId": "c29ja2V0LWFsYXJt"}});
+    let end: SocketEvent = serde_json::from_value(end).unwrap();
+    assert_eq!(door.receive(&end, Timestamp::now()).await.status(), 200);
+    assert!(logs::unavailable("the end of a call is lost: "));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

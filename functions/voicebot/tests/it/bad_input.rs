@@ -16,7 +16,7 @@ use services::{
     streams::{SocketError, Sockets},
     voicebot::offers::Offers,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 use voicebot::{connect::ConnectDoor, messages::MessageDoor};
 
 use crate::{
@@ -228,17 +228,20 @@ async fn a_chunk_that_api_gateway_does_not_answer_is_posted_once() {
     let boot = boot(&listener).await;
     let sockets = Sockets::connect(boot.aws(), &format!("http://{}", listener.local_addr().unwrap()));
     let posts = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&posts);
+    let arrived = Arc::new(Notify::new());
+    let (count, arrives) = (Arc::clone(&posts), Arc::clone(&arrived));
     let router = Router::new().fallback(async move || {
         count.fetch_add(1, Ordering::SeqCst);
+        arrives.notify_one();
         std::future::pending::<StatusCode>().await
     });
     tokio::spawn(async move { axum::serve(listener, router).await });
-    // From here on time passes as soon as everybody waits.
-    tokio::time::pause();
-    let posted = sockets
-        .post(&"L0SM9cOFvHcCIhw=".parse().unwrap(), "{}".to_owned())
-        .await;
+    let connection = "L0SM9cOFvHcCIhw=".parse().unwrap();
+    let (posted, ()) = tokio::join!(sockets.post(&connection, "{}".to_owned()), async {
+        arrived.notified().await;
+        // From here on time passes as soon as everybody waits.
+        tokio::time::pause();
+    });
     assert!(matches!(posted, Err(SocketError::Failed(_))), "{posted:?}");
     assert_eq!(posts.load(Ordering::SeqCst), 1);
 }

@@ -568,10 +568,10 @@ async fn what_names_a_live_neighbours_stream_touches_neither_call() {
     let stop = json!({"call_sid": neighbour.call_sid, "account_sid": "acme1", "reason": "callended"});
     line.send("stop", stop).await;
     let foreign = usize::try_from(line.sequence - first).unwrap();
-    ignored(&house, &sids[0], before[0] + foreign).await;
     (line.stream_sid, line.sequence) = (own, first);
-
+    // At once: who says nothing for some seconds is asked whether they are there.
     join(line.is_heard(), neighbour.is_heard()).await;
+    ignored(&house, &sids[0], before[0] + foreign).await;
     join(line.hang_up(), neighbour.hang_up()).await;
     for (sid, count) in [(&sids[0], before[0] + foreign), (&sids[1], before[1])] {
         let session = ended(&house, sid, "caller").await;

@@ -448,6 +448,17 @@ mod tests {
         assert_eq!(token(&*live.refetch(at(314)).await), "new");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_has_little_patience_gets_the_value_at_hand() {
+        let patience = Duration::from_millis(200);
+        let (live, asked) = live(vec![Ok(OLD), HANGS, HANGS, Ok(NEW)]).await;
+        let began = tokio::time::Instant::now();
+        assert_eq!(token(&*live.get_within(patience, at(300)).await), "old");
+        assert_eq!(token(&*live.refetch_within(patience, at(330)).await), "old");
+        assert_eq!((began.elapsed(), *asked.lock().unwrap()), (patience * 2, 3));
+        assert_eq!(token(&*live.refetch_within(patience, at(360)).await), "new");
+    }
+
     #[tokio::test]
     async fn the_last_good_settings_stay_when_the_new_ones_cannot_be_had_or_read() {
         let (live, _) = live(vec![

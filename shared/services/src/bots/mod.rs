@@ -23,6 +23,7 @@ use domain::{
     voicebot::{
         Listen, Rate, Then,
         bots::{self, BotKind},
+        record::LONGEST_LINE,
     },
 };
 use jiff::Timestamp;
@@ -37,8 +38,8 @@ const LONGEST_STATE: usize = 500;
 const LONGEST_OUTCOME: usize = 64;
 /// The longest sound of an answer, in milliseconds: playing it has to fit into the 180 s of the function that does.
 const LONGEST_SOUND_MS: u64 = 150_000;
-/// Transcripts are cut to so many bytes.
-const LONGEST_TRANSCRIPT: usize = 4_000;
+/// Words are cut to so many bytes: the record keeps characters, of four bytes at the most.
+const LONGEST_TRANSCRIPT: usize = 4 * LONGEST_LINE;
 
 /// A turn of a caller, as a bot gets it.
 #[derive(Debug, Clone, Copy)]

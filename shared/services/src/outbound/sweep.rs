@@ -122,7 +122,7 @@ impl Outbound {
                 .settle_call(locator, &[state], CallState::Unconfirmed, None)
                 .await?
         {
-            tracing::warn!(call.id = %locator.id, "left in flight by a function that ended");
+            tracing::warn!(call.id = %locator.id, "was in flight for so long that it is unconfirmed");
             swept.settled += 1;
         }
         let mut evidence = Evidence::Nothing;
@@ -189,7 +189,7 @@ impl Outbound {
                 .settle_sms(locator, &[state], SmsState::Unconfirmed, None)
                 .await?
         {
-            tracing::warn!(sms.id = %locator.id, "left in flight by a function that ended");
+            tracing::warn!(sms.id = %locator.id, "was in flight for so long that it is unconfirmed");
             swept.settled += 1;
         }
         let mut evidence = Evidence::Nothing;

@@ -15,7 +15,7 @@ pub struct Doorman {
 pub enum Admitted {
     /// The socket may open.
     Yes,
-    /// Its session has begun on another socket: what it shows is used up.
+    /// Its session has begun on another socket, or a newer handshake has it: what it shows is used up.
     UsedUp,
 }
 
@@ -25,8 +25,8 @@ impl Doorman {
         Self { table }
     }
 
-    /// Lets a socket in as this voice session's, unless that one has begun. Exotel repeats a handshake that failed, so
-    /// several may come in; the newest one, by when its handshake was `opened`, may begin.
+    /// Lets a socket in as this voice session's, unless that one has begun or a newer socket has it. Exotel repeats a
+    /// handshake that failed, so several may come in; the newest one, by when its handshake was `opened`, may begin.
     ///
     /// # Errors
     /// [`TableError`]; then the handshake is to be refused, and may be repeated.
@@ -47,7 +47,11 @@ impl Doorman {
         self.table
             .open_stream(connection, &context, &Session::new(now), now)
             .await?;
-        if self.table.claim_socket(voice_session, connection, opened).await? {
+        if self
+            .table
+            .claim_socket(voice_session, connection, opened, now)
+            .await?
+        {
             Ok(Admitted::Yes)
         } else {
             Ok(Admitted::UsedUp)

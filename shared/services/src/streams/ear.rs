@@ -150,6 +150,7 @@ impl Ear {
             Incoming::Connected => return Ok(Taken::Ignored(None)),
             Incoming::Start(start) => match self.begin(connection, start, now).await? {
                 Ok(rate) => Event::Start(rate),
+                Err(ignored @ Ignored::Dropped(_)) => return Ok(Taken::Ignored(Some(ignored))),
                 Err(ignored) => return Ok(Taken::Refused(ignored)),
             },
             Incoming::Media(media) => {
@@ -200,6 +201,10 @@ impl Ear {
         let Some(context) = self.table.stream_context(connection).await? else {
             return Ok(Err(Ignored::Stranger));
         };
+        if context.call.is_some() {
+            // Whatever a second one says, the call has begun as the first one said.
+            return Ok(Err(Ignored::Dropped(Dropped::Duplicate)));
+        }
         let rate = match start.media_format.sample_rate {
             // The rate that Exotel takes when none was asked for.
             None => Rate::Hz8000,

@@ -252,18 +252,18 @@ async fn the_newest_socket_of_a_session_begins_it_and_then_nobody_else_does() {
         ("first=".parse().unwrap(), "second=".parse().unwrap());
     assert!(!table.begin_stream(&session, &first).await.unwrap());
     dynamo.meter().take();
-    assert!(table.claim_socket(&session, &first, at(0)).await.unwrap());
+    assert!(table.claim_socket(&session, &first, at(0), at(4)).await.unwrap());
     // Exotel repeats a handshake that failed.
-    assert!(table.claim_socket(&session, &second, at(2)).await.unwrap());
+    assert!(table.claim_socket(&session, &second, at(2), at(4)).await.unwrap());
     // The function of the one before was slower.
-    assert!(!table.claim_socket(&session, &first, at(1)).await.unwrap());
+    assert!(!table.claim_socket(&session, &first, at(1), at(4)).await.unwrap());
     // A put whose answer was lost is sent again.
-    assert!(table.claim_socket(&session, &second, at(2)).await.unwrap());
+    assert!(table.claim_socket(&session, &second, at(2), at(4)).await.unwrap());
     assert!(!table.begin_stream(&session, &first).await.unwrap());
     assert!(table.begin_stream(&session, &second).await.unwrap());
     assert!(table.begin_stream(&session, &second).await.unwrap());
-    assert!(!table.claim_socket(&session, &first, at(3)).await.unwrap());
-    assert!(!table.claim_socket(&session, &second, at(4)).await.unwrap());
+    assert!(!table.claim_socket(&session, &first, at(3), at(4)).await.unwrap());
+    assert!(!table.claim_socket(&session, &second, at(4), at(4)).await.unwrap());
     assert_eq!(dynamo.meter().take().read_units, 0.0);
     assert_eq!(table.socket_owner(&session).await.unwrap(), Some(second));
     let nobodys = VoiceSessionId::new(at(0), 8);
