@@ -221,10 +221,7 @@ impl Table {
         }
         // DynamoDB refuses a span that is none, and a start outside of it: a cursor's alert may have become too old.
         if from >= to || after.as_ref().is_some_and(|after| after.created_at() < from) {
-            return Ok(Page {
-                items: Vec::new(),
-                next: None,
-            });
+            return Ok(Page::empty());
         }
         let lower = keys::sortable(from);
         let newest = after.as_ref().map_or(to, AlertId::created_at);

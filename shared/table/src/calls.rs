@@ -499,7 +499,8 @@ impl Table {
     }
 
     /// Moves a call on our own account (to unconfirmed, refused, expired, given up, lost), if it stands in one of
-    /// `from`. False when it does not, or is no call through Exotel; true also when it stands in `to` for this reason, or without one for any, already.
+    /// `from`. False when it does not, or is no call through Exotel; true also when it stands in `to` already, for this
+    /// reason (without one, for any).
     ///
     /// # Errors
     /// [`TableError`].

@@ -277,10 +277,7 @@ impl Table {
         let lower = keys::sortable(from);
         // DynamoDB refuses a span that is none: a cursor's check may have become too old.
         if upper < lower {
-            return Ok(Page {
-                items: Vec::new(),
-                next: None,
-            });
+            return Ok(Page::empty());
         }
         let newest = time_and_id(&upper).map_or(to, |(at, _)| at);
         let (mut day, oldest) = (day_of(newest), day_of(from));

@@ -45,6 +45,14 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// Nothing, and nothing behind it.
+    pub(crate) fn empty() -> Self {
+        Self {
+            items: Vec::new(),
+            next: None,
+        }
+    }
+
     /// Cuts what was read to `limit`, and names the last one kept when more was read or `more` is known to exist.
     pub(crate) fn cut(mut items: Vec<T>, limit: usize, more: bool, cursor: impl Fn(&T) -> String) -> Self {
         let more = more || items.len() > limit;

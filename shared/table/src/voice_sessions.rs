@@ -454,10 +454,7 @@ impl Table {
         let (lower, upper) = (VoiceSessionId::lower_bound(from), VoiceSessionId::lower_bound(to));
         // DynamoDB refuses a span that is none, and a start outside of it: a cursor's session may have become too old.
         if lower >= upper || after.as_ref().is_some_and(|after| *after < lower) {
-            return Ok(Page {
-                items: Vec::new(),
-                next: None,
-            });
+            return Ok(Page::empty());
         }
         let newest = after.as_ref().map_or(to, VoiceSessionId::created_at);
         let mut after = after.map(|after| keys::voice_session(&after));

@@ -99,17 +99,27 @@ async fn context(gateway: &Gateway, connection: &ConnectionId) -> StreamContext 
     context.unwrap().unwrap()
 }
 
-/// Waits until so many messages of a socket were ignored, and no more.
-async fn has_ignored(gateway: &Gateway, connection: &ConnectionId, count: u32, what: &str) {
+/// Waits until this holds of a socket's context, which it gives.
+async fn context_with(
+    gateway: &Gateway,
+    connection: &ConnectionId,
+    what: &str,
+    holds: impl Fn(&StreamContext) -> bool,
+) -> StreamContext {
     for _ in 0..1_000 {
-        let ignored = context(gateway, connection).await.ignored;
-        assert!(ignored <= count, "{what}: {ignored} instead of {count}");
-        if ignored == count {
-            return;
+        let context = context(gateway, connection).await;
+        if holds(&context) {
+            return context;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("{what} is not counted after 3 s");
+    panic!("{what}: not so after 20 s");
+}
+
+/// Waits until so many messages of a socket were ignored, and no more.
+async fn has_ignored(gateway: &Gateway, connection: &ConnectionId, count: u32, what: &str) {
+    let counted = context_with(gateway, connection, what, |context| context.ignored >= count).await;
+    assert_eq!(counted.ignored, count, "{what}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -201,15 +211,10 @@ async fn nonsense_is_ignored_and_counted_and_the_call_goes_on() {
     let mut ignored = 1;
     has_ignored(&gateway, &connection, ignored, "a frame before start").await;
     send(&mut socket, start(sid, "8000")).await;
-    let mut call = None;
-    for _ in 0..1_000 {
-        call = context(&gateway, &connection).await.call;
-        if call.is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert!(call.is_some(), "the stream has begun");
+    let begun = context_with(&gateway, &connection, "the stream has begun", |context| {
+        context.call.is_some()
+    });
+    let call = begun.await.call;
     for nonsense in [
         media("another0stream0another0stream0an", json!("2"), 1_600),
         json!({"event": "media", "sequence_number": "3", "stream_sid": sid, "media": {"payload": "not base64!"}}),

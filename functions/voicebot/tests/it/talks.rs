@@ -144,8 +144,8 @@ async fn a_menu_greets_at_every_rate() {
         let report = place(&url, 0, [Step::WaitForVoiceMs(800)]).await;
         assert_clean(&report);
         let first = report.view.first_heard_ms.unwrap();
-        // How soon that may be is for a bench to say.
-        println!("the menu at {} Hz greets after {first} ms", rate.hz());
+        // Patience with a machine that does other things; the bench of a call's minute holds it to a second.
+        assert!(first < 1_500, "at {rate:?} the greeting starts after {first} ms");
     }
 }
 
